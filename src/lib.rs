@@ -1,0 +1,4 @@
+//! Annal: an event store.
+pub mod disk;
+pub mod format;
+pub mod model;
