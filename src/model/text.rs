@@ -150,7 +150,6 @@ macro_rules! short_text {
         }
     };
 }
-pub(super) use short_text;
 
 short_text! {
     /// What kind of fact an event states, such as `OrderPlaced`. Types that begin with `$` belong

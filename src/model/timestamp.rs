@@ -36,7 +36,11 @@ impl Timestamp {
     /// or more, and nanoseconds finer than the decimals say.
     pub fn new(seconds: i64, nanos: u32, decimals: u8) -> Result<Self, InvalidTimestamp> {
         let in_range = (Self::SECONDS_MIN..=Self::SECONDS_MAX).contains(&seconds);
-        if !in_range || decimals > 9 || nanos >= 1_000_000_000 || nanos % unit(decimals) != 0 {
+        if !in_range
+            || decimals > 9
+            || nanos >= 1_000_000_000
+            || !nanos.is_multiple_of(unit(decimals))
+        {
             return Err(InvalidTimestamp);
         }
         Ok(Self {
