@@ -1,1 +1,3 @@
+//! The `annal` binary: the command line of the event store.
+
 fn main() {}

@@ -8,7 +8,7 @@ use uuid::Uuid;
 /// What the engine asks of the machine beside its disk. Tests own a `Host` of their own, so that a
 /// run depends on nothing but its seed.
 pub trait Host: Debug + Send + Sync + 'static {
-    /// The wall clock, in microseconds since 1970. It may jump; nothing but information rests on it.
+    /// The wall clock, in microseconds since 1970. It may jump; only information rests on it.
     fn now_us(&self) -> i64;
 
     /// A random (version 4) UUID, from a source that cannot be guessed.

@@ -65,7 +65,7 @@ pub trait Disk: Debug + Send + Sync + 'static {
 
     /// The whole of a file that nobody will write again, mapped into memory where that is cheap.
     ///
-    /// The bytes can change under the reader if the disk fails: copy a value out before checking it.
+    /// The bytes can change under the reader if the disk fails: copy a value out, then check it.
     ///
     /// # Errors
     /// What the system says.

@@ -1,7 +1,7 @@
 //! Reading and writing plain values: little-endian numbers, varints, lengths.
 //!
-//! A varint holds 7 bits a byte, lowest first; the high bit says that another byte follows. Only the
-//! shortest form is accepted, so that equal values have equal bytes.
+//! A varint holds 7 bits a byte, lowest first; the high bit says that another byte follows. Only
+//! the shortest form is accepted, so that equal values have equal bytes.
 
 use super::FormatError;
 
@@ -206,7 +206,9 @@ mod tests {
         }
 
         #[test]
-        fn only_the_shortest_varint_is_accepted(bytes in proptest::collection::vec(any::<u8>(), 0..12)) {
+        fn only_the_shortest_varint_is_accepted(
+            bytes in proptest::collection::vec(any::<u8>(), 0..12)
+        ) {
             let mut reader = Reader::new(&bytes, "varint");
             if let Ok(value) = reader.varint() {
                 let mut again = Vec::new();

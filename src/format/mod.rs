@@ -1,7 +1,7 @@
 //! Structures to bytes and back: everything that Annal writes to a disk, and nothing else.
 //!
-//! This layer is pure: no files, no clock, no threads. `storage-format.md` describes every byte; its
-//! tables are rendered from the [`Field`] constants here, and a test compares them.
+//! This layer is pure: no files, no clock, no threads. `storage-format.md` describes every byte;
+//! its tables are rendered from the [`Field`] constants here, and a test compares them.
 //!
 //! What always holds: no input makes a decoder panic or allocate more than the input's own length;
 //! a length is trusted only after the checksum that covers it was found right; reserved bits and

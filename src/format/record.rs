@@ -38,7 +38,7 @@ const CONTENT_NAMED: u8 = 2;
 pub const FLAG_METADATA: u8 = 0b0000_0100;
 /// A list of tags stands behind the names.
 pub const FLAG_TAGS: u8 = 0b0000_1000;
-/// The created time has any precision and any value, not just microseconds since [`CREATED_BASE_S`].
+/// The created time has any precision and value, not just microseconds since [`CREATED_BASE_S`].
 pub const FLAG_CREATED_FULL: u8 = 0b0001_0000;
 const FLAGS_KNOWN: u8 = FLAG_CONTENT_TYPE_MASK | FLAG_METADATA | FLAG_TAGS | FLAG_CREATED_FULL;
 

@@ -1,6 +1,6 @@
 //! The commit unit: everything that one sync makes durable.
 //!
-//! A unit is a header, the records of its events one behind the other, and a trailer that says which
+//! A unit is a header, the records of its events one after another, and a trailer that says which
 //! records belong to one append, which requests they answer, and which state records came along. It
 //! begins on a multiple of the store's alignment, and zeros fill the space to the next one.
 //!
@@ -379,7 +379,9 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_the_decoders_panic(bytes in proptest::collection::vec(any::<u8>(), 0..99)) {
+        fn no_bytes_make_the_decoders_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..99)
+        ) {
             let _outcome = Trailer::decode(&bytes);
             let _outcome = UnitHeader::decode(&bytes, &Salt::new([0; 16]));
         }
