@@ -6,6 +6,7 @@
 mod event;
 mod expected;
 mod filter;
+mod metadata;
 mod position;
 mod stream;
 mod text;
@@ -14,6 +15,7 @@ mod timestamp;
 pub use event::{ContentType, MediaType, NewEvent, RecordedEvent};
 pub use expected::{ExpectedRevision, StreamHead};
 pub use filter::{EventFilter, FilterRule, FilterTarget, InvalidFilter};
+pub use metadata::StreamMetadata;
 pub use position::{Position, Revision};
 pub use stream::StreamName;
 pub use text::{EventType, InvalidText, Tag};

@@ -1,0 +1,73 @@
+//! What can go wrong between the store and its files. Every enum of the layers above carries it.
+
+use std::io;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::format::FormatError;
+
+/// A failure of the disk, or damage on it. It can be cloned, because one failed sync answers many.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum StorageError {
+    /// The operating system refused.
+    #[error("cannot {operation} {file}: {source}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// The file it was tried on.
+        file: Arc<str>,
+        /// What the system said.
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// Bytes on the disk are not those that were written.
+    #[error(
+        "{file} is damaged at byte {offset}: {source}; run `annal verify` for the whole picture"
+    )]
+    Damaged {
+        /// The damaged file.
+        file: Arc<str>,
+        /// Where in the file, in bytes.
+        offset: u64,
+        /// What is wrong there.
+        #[source]
+        source: FormatError,
+    },
+    /// A file that must be there is not, or has another length.
+    #[error("{file} is missing or has another length than the {len_bytes} bytes it must have")]
+    Missing {
+        /// The file.
+        file: Arc<str>,
+        /// The length it must have, in bytes.
+        len_bytes: u64,
+    },
+    /// An earlier write or sync failed. The store takes no more appends until it is opened again;
+    /// only then is it known what reached the disk.
+    #[error("the store stopped writing after a failure; open it again to go on ({0})")]
+    Poisoned(Arc<Self>),
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+impl StorageError {
+    /// An error of the operating system.
+    pub(crate) fn io(operation: &'static str, file: &str, source: io::Error) -> Self {
+        Self::Io {
+            operation,
+            file: file.into(),
+            source: Arc::new(source),
+        }
+    }
+
+    /// Damage found in a file.
+    pub(crate) fn damaged(file: &str, offset: u64, source: FormatError) -> Self {
+        Self::Damaged {
+            file: file.into(),
+            offset,
+            source,
+        }
+    }
+}
