@@ -3,7 +3,10 @@
 use std::fmt::Debug;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use uuid::Uuid;
+
+use crate::disk::random::Random;
 
 /// What the engine asks of the machine beside its disk. Tests own a `Host` of their own, so that a
 /// run depends on nothing but its seed.
@@ -35,5 +38,48 @@ impl Host for OsHost {
 
     fn random_uuid(&self) -> Uuid {
         Uuid::new_v4()
+    }
+}
+
+/// A clock that stands still until it is told to move, and "random" numbers that follow from a
+/// seed. For tests: everybody can guess its numbers.
+#[derive(Debug)]
+pub struct SimulatedHost {
+    now_us: Mutex<i64>,
+    random: Mutex<Random>,
+}
+
+impl SimulatedHost {
+    /// A host whose clock stands at 2026-01-01T00:00:00Z.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self {
+            now_us: Mutex::new(1_767_225_600_000_000),
+            random: Mutex::new(Random::new(seed)),
+        }
+    }
+
+    /// Puts the clock anywhere, in microseconds since 1970; backwards too.
+    pub fn set_now_us(&self, now_us: i64) {
+        *self.now_us.lock() = now_us;
+    }
+
+    /// Moves the clock by so many microseconds; backwards if negative.
+    pub fn advance_us(&self, by_us: i64) {
+        let mut now_us = self.now_us.lock();
+        *now_us = now_us.saturating_add(by_us);
+    }
+}
+
+impl Host for SimulatedHost {
+    fn now_us(&self) -> i64 {
+        *self.now_us.lock()
+    }
+
+    fn random_uuid(&self) -> Uuid {
+        let mut random = self.random.lock();
+        let (high, low) = (random.next(), random.next());
+        drop(random);
+        uuid::Builder::from_random_bytes(Uuid::from_u64_pair(high, low).into_bytes()).into_uuid()
     }
 }

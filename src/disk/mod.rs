@@ -1,21 +1,27 @@
 //! The seam to the operating system: files of one directory, the clock, and random numbers.
 //!
 //! Nothing above this layer calls `std::fs` or asks for the time. The promises below are what the
-//! engine builds on; `OsDisk` keeps them on a real file system and `MemoryDisk` in memory, where
-//! it can also cut the power, tear writes and fail any call.
+//! engine builds on; [`OsDisk`] keeps them on a real file system, [`MemoryDisk`] in memory, where
+//! the power can be cut.
 //!
 //! What may be lost when the power goes:
 //!
 //! * bytes written, and a length changed, since the file's last [`DiskFile::sync_data`]: any subset
 //!   of them, in units of 512 bytes, each unit old or new;
-//! * names created, renamed or removed since the last [`Disk::sync_directory`].
+//! * names created, renamed or removed since the last [`Disk::sync_directory`];
+//! * the mark of [`DiskFile::set_read_only`].
 //!
 //! Nothing else may be. A sync that failed says nothing about what is on the disk, and is never
 //! repeated.
 
 mod host;
+mod memory;
+mod os;
+mod random;
 
-pub use host::{Host, OsHost};
+pub use host::{Host, OsHost, SimulatedHost};
+pub use memory::{MemoryDisk, Unsynced};
+pub use os::OsDisk;
 
 use std::fmt::Debug;
 use std::io;
@@ -137,3 +143,15 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     /// What the system says.
     fn drop_cache(&self) -> io::Result<()>;
 }
+
+/// Refuses what would lead out of the directory.
+fn check_name(name: &str) -> io::Result<()> {
+    match name {
+        "" | "." | ".." => Err(io::ErrorKind::InvalidInput.into()),
+        name if name.contains(['/', '\0']) => Err(io::ErrorKind::InvalidInput.into()),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,448 @@
+//! The bytes of one simulated file: what a reader sees, what is durable, and the writes between.
+//!
+//! Pages are shared between the two views, so that a write copies at most one page and a sync costs
+//! what was written since the last one. A page that is absent reads as zeros and takes no space.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+
+use crate::disk::memory::survival::Survival;
+
+const PAGE_BYTES: usize = 4096;
+const SECTOR_BYTES: usize = 512;
+
+type Page = [u8; PAGE_BYTES];
+
+static ZEROS: Page = [0; PAGE_BYTES];
+
+/// How much the files of one disk take, and may take, in bytes.
+#[derive(Debug)]
+pub(super) struct Space {
+    capacity: AtomicU64,
+    used: AtomicU64,
+}
+
+impl Space {
+    pub(super) const UNLIMITED: u64 = 1 << 60;
+
+    pub(super) fn new(capacity: u64) -> Arc<Self> {
+        Arc::new(Self {
+            capacity: AtomicU64::new(capacity),
+            used: AtomicU64::new(0),
+        })
+    }
+
+    pub(super) fn capacity(&self) -> u64 {
+        self.capacity.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn limit(&self, capacity: u64) {
+        self.capacity.store(capacity, Ordering::SeqCst);
+    }
+
+    pub(super) fn free(&self) -> u64 {
+        self.capacity()
+            .saturating_sub(self.used.load(Ordering::SeqCst))
+    }
+
+    fn take_page(&self) -> io::Result<()> {
+        let capacity = self.capacity();
+        let more = |used: u64| Some(used + page_len()).filter(|used| *used <= capacity);
+        match self
+            .used
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more)
+        {
+            Ok(_) => Ok(()),
+            Err(_) => Err(io::ErrorKind::StorageFull.into()),
+        }
+    }
+
+    fn take(&self, pages: usize) {
+        self.used
+            .fetch_add(wide(pages) * page_len(), Ordering::SeqCst);
+    }
+
+    fn give(&self, pages: usize) {
+        self.used
+            .fetch_sub(wide(pages) * page_len(), Ordering::SeqCst);
+    }
+}
+
+/// One write since the last sync, or the part of it that lies in one page.
+#[derive(Clone, Debug)]
+struct Write {
+    at: usize,
+    bytes: Bytes,
+    /// A sync failed and the system forgot that these bytes must go to the disk.
+    lost: bool,
+}
+
+/// One file.
+#[derive(Debug)]
+pub(super) struct Content {
+    space: Arc<Space>,
+    read_only: bool,
+    len: u64,
+    pages: BTreeMap<u64, Arc<Page>>,
+    durable_len: u64,
+    durable: BTreeMap<u64, Arc<Page>>,
+    /// The lengths the file has had since the last sync.
+    lens: Vec<u64>,
+    /// The writes since the last sync, by page, in their order.
+    dirty: BTreeMap<u64, Vec<Write>>,
+    mapped: Option<Bytes>,
+}
+
+impl Content {
+    pub(super) const fn new(space: Arc<Space>) -> Self {
+        Self {
+            space,
+            read_only: false,
+            len: 0,
+            pages: BTreeMap::new(),
+            durable_len: 0,
+            durable: BTreeMap::new(),
+            lens: Vec::new(),
+            dirty: BTreeMap::new(),
+            mapped: None,
+        }
+    }
+
+    pub(super) const fn len(&self) -> u64 {
+        self.len
+    }
+
+    pub(super) const fn set_read_only(&mut self) {
+        self.read_only = true;
+    }
+
+    pub(super) fn read(&self, offset: u64, buffer: &mut [u8]) -> usize {
+        let there = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let len = buffer.len().min(there);
+        let (mut rest, _) = buffer.split_at_mut(len);
+        let mut offset = offset;
+        while !rest.is_empty() {
+            let (page, at) = place(offset);
+            let (piece, after) = rest.split_at_mut(rest.len().min(PAGE_BYTES - at));
+            match self.pages.get(&page) {
+                Some(stored) => piece.copy_from_slice(within(stored.as_ref(), at, piece.len())),
+                None => piece.fill(0),
+            }
+            offset += wide(piece.len());
+            rest = after;
+        }
+        len
+    }
+
+    pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.refuse_read_only()?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if offset
+            .checked_add(wide(bytes.len()))
+            .is_none_or(|end| end > Space::UNLIMITED)
+        {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.mapped = None;
+        let mut offset = offset;
+        let mut rest = Bytes::copy_from_slice(bytes);
+        let mut result = Ok(());
+        while !rest.is_empty() && result.is_ok() {
+            let (page, at) = place(offset);
+            let piece = rest.split_to(rest.len().min(PAGE_BYTES - at));
+            let end = offset + wide(piece.len());
+            result = self.write_piece(page, at, piece);
+            if result.is_ok() {
+                offset = end;
+                self.len = self.len.max(end);
+            }
+        }
+        self.lens.push(self.len);
+        result
+    }
+
+    fn write_piece(&mut self, page: u64, at: usize, bytes: Bytes) -> io::Result<()> {
+        let stored = match self.pages.entry(page) {
+            Entry::Occupied(occupied) => occupied.into_mut(),
+            Entry::Vacant(vacant) => {
+                self.space.take_page()?;
+                vacant.insert(Arc::new(ZEROS))
+            }
+        };
+        patch(Arc::make_mut(stored), at, &bytes);
+        self.dirty.entry(page).or_default().push(Write {
+            at,
+            bytes,
+            lost: false,
+        });
+        Ok(())
+    }
+
+    pub(super) fn set_len(&mut self, len: u64) -> io::Result<()> {
+        self.refuse_read_only()?;
+        if len > Space::UNLIMITED {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.mapped = None;
+        let before = self.pages.len();
+        for (page, at) in cut(&mut self.pages, len) {
+            let bytes = Bytes::from_static(within(&ZEROS, at, PAGE_BYTES - at));
+            self.dirty.entry(page).or_default().push(Write {
+                at,
+                bytes,
+                lost: false,
+            });
+        }
+        self.recharge(before);
+        self.len = len;
+        self.lens.push(len);
+        Ok(())
+    }
+
+    fn refuse_read_only(&self) -> io::Result<()> {
+        match self.read_only {
+            true => Err(io::ErrorKind::PermissionDenied.into()),
+            false => Ok(()),
+        }
+    }
+
+    fn recharge(&self, pages_before: usize) {
+        self.space.take(self.pages.len());
+        self.space.give(pages_before);
+    }
+
+    pub(super) fn sync(&mut self) {
+        let Self {
+            dirty,
+            pages,
+            durable,
+            ..
+        } = self;
+        dirty.retain(|page, writes| {
+            let lost = writes.iter().all(|write| write.lost);
+            if !lost {
+                restore(durable, pages, *page);
+            }
+            lost
+        });
+        self.durable_len = self.len;
+        self.lens.clear();
+    }
+
+    pub(super) fn lose_unsynced(&mut self) {
+        self.lens.clear();
+        for write in self.dirty.values_mut().flatten() {
+            write.lost = true;
+        }
+    }
+
+    pub(super) fn drop_cache(&mut self) {
+        self.mapped = None;
+        let before = self.pages.len();
+        let Self {
+            dirty,
+            pages,
+            durable,
+            ..
+        } = self;
+        dirty.retain(|page, writes| {
+            let lost = writes.iter().all(|write| write.lost);
+            if lost {
+                restore(pages, durable, *page);
+            }
+            !lost
+        });
+        // The length is kept apart from the pages and is not read again.
+        cut(&mut self.pages, self.len);
+        self.recharge(before);
+    }
+
+    pub(super) fn map(&mut self) -> io::Result<Bytes> {
+        if let Some(mapped) = &self.mapped {
+            return Ok(mapped.clone());
+        }
+        let len = usize::try_from(self.len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        let mut bytes = vec![0; len];
+        self.read(0, &mut bytes);
+        let mapped = Bytes::from(bytes);
+        self.mapped = Some(mapped.clone());
+        Ok(mapped)
+    }
+
+    /// Changes a stored byte at once, as a failing medium does, read-only or not. A write that is
+    /// not synced yet still covers what it covers.
+    pub(super) fn corrupt(&mut self, offset: u64, change: impl Fn(u8) -> u8) -> io::Result<()> {
+        if offset >= self.len {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.mapped = None;
+        let before = self.pages.len();
+        let (page, at) = place(offset);
+        for (pages, len) in [
+            (&mut self.pages, self.len),
+            (&mut self.durable, self.durable_len),
+        ] {
+            if offset < len {
+                let stored = Arc::make_mut(pages.entry(page).or_insert_with(|| Arc::new(ZEROS)));
+                if let Some(byte) = stored.get_mut(at) {
+                    *byte = change(*byte);
+                }
+            }
+        }
+        self.recharge(before);
+        Ok(())
+    }
+
+    /// Cuts the file and its durable version at once, as somebody else's hand does.
+    pub(super) fn truncate(&mut self, len: u64) {
+        self.mapped = None;
+        let before = self.pages.len();
+        self.len = self.len.min(len);
+        self.durable_len = self.durable_len.min(len);
+        self.lens
+            .iter_mut()
+            .for_each(|reached| *reached = len.min(*reached));
+        self.dirty.retain(|page, _| page * page_len() < len);
+        cut(&mut self.pages, self.len);
+        cut(&mut self.durable, self.durable_len);
+        self.recharge(before);
+    }
+
+    /// The same file on another disk.
+    pub(super) fn copy(&self, space: Arc<Space>) -> Self {
+        space.take(self.pages.len());
+        Self {
+            space,
+            read_only: self.read_only,
+            len: self.len,
+            pages: self.pages.clone(),
+            durable_len: self.durable_len,
+            durable: self.durable.clone(),
+            lens: self.lens.clone(),
+            dirty: self.dirty.clone(),
+            mapped: self.mapped.clone(),
+        }
+    }
+
+    /// What is found of the file after a power cut, on another disk.
+    pub(super) fn survivor(&self, space: Arc<Space>, survival: &mut Survival) -> Self {
+        survival.turn();
+        let mut pages = self.durable.clone();
+        for (page, writes) in &self.dirty {
+            let mut after = pages.get(page).map_or(ZEROS, |stored| **stored);
+            for start in (0..PAGE_BYTES).step_by(SECTOR_BYTES) {
+                tear_sector(&mut after, start, writes, survival);
+            }
+            pages.insert(*page, Arc::new(after));
+        }
+        let reached = survival.version(self.lens.len());
+        let len = match reached
+            .checked_sub(1)
+            .and_then(|unsynced| self.lens.get(unsynced))
+        {
+            Some(len) => *len,
+            None => self.durable_len,
+        };
+        cut(&mut pages, len);
+        space.take(pages.len());
+        let mut found = Self::new(space);
+        found.read_only = self.read_only && survival.version(1) == 1;
+        found.len = len;
+        found.durable_len = len;
+        found.durable = pages.clone();
+        found.pages = pages;
+        found
+    }
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        self.space.give(self.pages.len());
+    }
+}
+
+/// Brings one sector to a state it had after one of the writes to it, or leaves it as synced.
+///
+/// A system writes whole sectors, so what is found holds all writes up to some moment. A lost write
+/// reaches the disk only as part of the sector that a later one makes dirty again.
+fn tear_sector(page: &mut Page, start: usize, writes: &[Write], survival: &mut Survival) {
+    let end = start + SECTOR_BYTES;
+    let touching: Vec<_> = writes
+        .iter()
+        .filter(|write| write.at < end && write.at + write.bytes.len() > start)
+        .collect();
+    let versions = touching
+        .iter()
+        .enumerate()
+        .filter(|(_, write)| !write.lost)
+        .map(|(i, _)| i + 1);
+    let versions: Vec<usize> = std::iter::once(0).chain(versions).collect();
+    let newest = versions.len().saturating_sub(1);
+    let version = versions.get(survival.version(newest)).copied().unwrap_or(0);
+    for write in touching.into_iter().take(version) {
+        let from = write.at.max(start);
+        let to = (write.at + write.bytes.len()).min(end);
+        patch(page, from, within(&write.bytes, from - write.at, to - from));
+    }
+}
+
+/// Makes one page in `pages` what it is in `others`.
+fn restore(pages: &mut BTreeMap<u64, Arc<Page>>, others: &BTreeMap<u64, Arc<Page>>, page: u64) {
+    match others.get(&page) {
+        Some(stored) => pages.insert(page, Arc::clone(stored)),
+        None => pages.remove(&page),
+    };
+}
+
+/// Empties everything from `len` on. Returns what was emptied: pages, and from which byte.
+fn cut(pages: &mut BTreeMap<u64, Arc<Page>>, len: u64) -> Vec<(u64, usize)> {
+    let (last, at) = place(len);
+    let mut emptied = Vec::new();
+    let mut beyond = pages.split_off(&last);
+    if at > 0
+        && let Some(mut stored) = beyond.remove(&last)
+    {
+        patch(
+            Arc::make_mut(&mut stored),
+            at,
+            within(&ZEROS, 0, PAGE_BYTES - at),
+        );
+        pages.insert(last, stored);
+        emptied.push((last, at));
+    }
+    emptied.extend(beyond.into_keys().map(|page| (page, 0)));
+    emptied
+}
+
+/// The page of a byte, and its place in it.
+fn place(offset: u64) -> (u64, usize) {
+    let at = usize::try_from(offset % page_len()).expect("less than a page");
+    (offset / page_len(), at)
+}
+
+fn patch(page: &mut Page, at: usize, bytes: &[u8]) {
+    page.get_mut(at..at + bytes.len())
+        .expect("a piece lies within its page")
+        .copy_from_slice(bytes);
+}
+
+fn within(bytes: &[u8], at: usize, len: usize) -> &[u8] {
+    bytes
+        .get(at..at + len)
+        .expect("a piece lies within its page")
+}
+
+fn page_len() -> u64 {
+    wide(PAGE_BYTES)
+}
+
+fn wide(len: usize) -> u64 {
+    u64::try_from(len).expect("no machine has more than 64 bits of length")
+}

@@ -1,0 +1,242 @@
+//! A real directory. The only file of the crate that touches the file system, and the only one with
+//! `unsafe`: the memory map of an immutable file.
+//!
+//! The directory is made for its owner alone (0700, files 0600).
+
+use std::fmt::Debug;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use memmap2::Mmap;
+use rustix::fs::{Advice, fadvise, fstatvfs};
+
+use crate::disk::{Disk, DiskFile, check_name};
+
+/// How often a lock file may vanish between opening and locking it before we give up.
+const LOCK_ATTEMPTS_MAX: u32 = 16;
+
+/// One directory of the file system.
+#[derive(Debug)]
+pub struct OsDisk {
+    path: PathBuf,
+    directory: File,
+}
+
+impl OsDisk {
+    /// Opens a directory that exists.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] if it does not exist, [`io::ErrorKind::NotADirectory`] if it is
+    /// something else, and what the system says.
+    pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
+        // Absolute, so that the process may change its own directory.
+        let path = fs::canonicalize(path)?;
+        let directory = File::open(&path)?;
+        match directory.metadata()?.is_dir() {
+            true => Ok(Self { path, directory }),
+            false => Err(io::ErrorKind::NotADirectory.into()),
+        }
+    }
+
+    /// Opens a directory, and makes it first if it does not exist, with those above it. A directory
+    /// that was made is durable when this returns.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotADirectory`] if it is something else, and what the system says.
+    pub fn open_or_create(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = std::path::absolute(path)?;
+        make(&path)?;
+        Self::open(path)
+    }
+
+    /// The directory's absolute path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn at(&self, name: &str) -> io::Result<PathBuf> {
+        check_name(name)?;
+        Ok(self.path.join(name))
+    }
+}
+
+fn make(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let Some(parent) = path.parent() else {
+        return Err(io::ErrorKind::NotFound.into());
+    };
+    make(parent)?;
+    match DirBuilder::new().mode(0o700).create(path) {
+        // Somebody else made it at this moment: it must be durable for us as well.
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => Err(error),
+        Ok(()) | Err(_) => File::open(parent)?.sync_all(),
+    }
+}
+
+impl Disk for OsDisk {
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.at(name)?)?;
+        Ok(Arc::new(OsFile { file }))
+    }
+
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let path = self.at(name)?;
+        // Asked beforehand, because the system lets root write to what is marked read-only.
+        let writable = !fs::metadata(&path)?.permissions().readonly();
+        let file = match OpenOptions::new().read(true).write(writable).open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(&path),
+            other => other,
+        }?;
+        Ok(Arc::new(OsFile { file }))
+    }
+
+    /// Only regular files, and only those whose names are UTF-8: the engine makes no others.
+    fn list(&self) -> io::Result<Vec<(String, u64)>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let metadata = match entry.metadata() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other?,
+            };
+            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+                files.push((name, metadata.len()));
+            }
+        }
+        Ok(files)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.at(from)?, self.at(to)?)
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.at(name)?)
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
+        self.directory.sync_all()
+    }
+
+    #[expect(
+        unsafe_code,
+        reason = "mapping a file cannot be checked by the compiler"
+    )]
+    fn map(&self, name: &str) -> io::Result<Bytes> {
+        let file = File::open(self.at(name)?)?;
+        if file.metadata()?.len() == 0 {
+            return Ok(Bytes::new());
+        }
+        // SAFETY: The engine maps only files that it has marked as never written again, in a
+        // directory that it has locked and that belongs to its user alone, and it copies a value
+        // out of the map before it believes it. Whoever cuts the file from outside all the same
+        // ends the process by SIGBUS, which is the fail-stop we document.
+        let map = unsafe { Mmap::map(&file) }?;
+        Ok(Bytes::from_owner(map))
+    }
+
+    fn lock(&self, name: &str) -> io::Result<Box<dyn Debug + Send + Sync>> {
+        let path = self.at(name)?;
+        for _ in 0..LOCK_ATTEMPTS_MAX {
+            let mut options = OpenOptions::new();
+            options
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600);
+            let file = options.open(&path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            // A lock on a file that was removed meanwhile keeps nobody out.
+            let ours = file.metadata()?;
+            match fs::metadata(&path) {
+                Ok(named) if (named.dev(), named.ino()) == (ours.dev(), ours.ino()) => {
+                    return Ok(Box::new(file));
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::Error::other("the lock file is removed again and again"))
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let system = fstatvfs(&self.directory)?;
+        Ok(system.f_bavail.saturating_mul(system.f_frsize))
+    }
+}
+
+#[derive(Debug)]
+struct OsFile {
+    file: File,
+}
+
+impl DiskFile for OsFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let asked = buffer.len();
+        let mut rest = buffer;
+        let mut offset = offset;
+        while !rest.is_empty() {
+            match self.file.read_at(rest, offset) {
+                Ok(0) => break,
+                Ok(read) => {
+                    rest = rest
+                        .split_at_mut_checked(read)
+                        .map_or(&mut [], |(_, after)| after);
+                    offset = offset.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(asked - rest.len())
+    }
+
+    fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn set_read_only(&self) -> io::Result<()> {
+        let mut permissions = self.file.metadata()?.permissions();
+        permissions.set_readonly(true);
+        self.file.set_permissions(permissions)
+    }
+
+    /// Linux forgets only pages that are clean and mapped by nobody, so what is dirty is written
+    /// first. That is as sure as it gets without direct reads: a page in use at this moment, or a
+    /// cache inside the disk, may still answer. After a write-back that failed the pages count as
+    /// clean, and it is those that must not be believed.
+    fn drop_cache(&self) -> io::Result<()> {
+        self.file.sync_data()?;
+        Ok(fadvise(&self.file, 0, None, Advice::DontNeed)?)
+    }
+}
