@@ -2,7 +2,7 @@
 //!
 //! Nothing above this layer calls `std::fs` or asks for the time. The promises below are what the
 //! engine builds on; [`OsDisk`] keeps them on a real file system, [`MemoryDisk`] in memory, where
-//! the power can be cut.
+//! the power can be cut. [`ProbeDisk`] goes before either, counts the calls and fails some.
 //!
 //! What may be lost when the power goes:
 //!
@@ -17,11 +17,13 @@
 mod host;
 mod memory;
 mod os;
+mod probe;
 mod random;
 
 pub use host::{Host, OsHost, SimulatedHost};
 pub use memory::{MemoryDisk, Unsynced};
 pub use os::OsDisk;
+pub use probe::{Fault, Hold, Operation, ProbeDisk, Tally};
 
 use std::fmt::Debug;
 use std::io;

@@ -1,0 +1,239 @@
+//! Which calls fail, how, and what is done of them all the same.
+
+use std::fmt::{Debug, Formatter};
+use std::io;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::disk::memory::{MemoryDisk, Unsynced};
+
+/// What is asked of a disk or a file: one for each method of the two traits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(
+    missing_docs,
+    reason = "the methods of Disk and DiskFile say what each does"
+)]
+pub enum Operation {
+    Create,
+    Open,
+    List,
+    Rename,
+    Remove,
+    SyncDirectory,
+    Map,
+    Lock,
+    FreeBytes,
+    Len,
+    Read,
+    Write,
+    Sync,
+    SetLen,
+    SetReadOnly,
+    DropCache,
+}
+
+impl Operation {
+    /// All that change something, or make a change durable: the moments at which a power cut makes
+    /// a difference.
+    pub const CHANGES: &'static [Self] = &[
+        Self::Create,
+        Self::Rename,
+        Self::Remove,
+        Self::SyncDirectory,
+        Self::Write,
+        Self::Sync,
+        Self::SetLen,
+        Self::SetReadOnly,
+    ];
+}
+
+/// One call, as faults and holds see it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Call<'a> {
+    pub(super) operation: Operation,
+    /// Empty if the call names no file. A rename goes by the new name.
+    pub(super) name: &'a str,
+    pub(super) offset: u64,
+    pub(super) len: usize,
+}
+
+impl<'a> Call<'a> {
+    pub(super) const fn of(operation: Operation, name: &'a str) -> Self {
+        Self {
+            operation,
+            name,
+            offset: 0,
+            len: 0,
+        }
+    }
+}
+
+/// A failure to come. Fails the first call that fits, once, with [`io::ErrorKind::Other`], and does
+/// nothing of what was asked, unless told otherwise.
+#[derive(Clone)]
+pub struct Fault {
+    operations: Vec<Operation>,
+    name_prefix: String,
+    range: Option<Range<u64>>,
+    passes: u64,
+    forever: bool,
+    spent: bool,
+    error: io::ErrorKind,
+    share: Option<usize>,
+    consequence: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+}
+
+impl Fault {
+    /// Fails calls of one kind.
+    #[must_use]
+    pub fn at(operation: Operation) -> Self {
+        Self::at_any(&[operation])
+    }
+
+    /// Fails calls of several kinds, counted together.
+    #[must_use]
+    pub fn at_any(operations: &[Operation]) -> Self {
+        Self {
+            operations: operations.to_vec(),
+            name_prefix: String::new(),
+            range: None,
+            passes: 0,
+            forever: false,
+            spent: false,
+            error: io::ErrorKind::Other,
+            share: None,
+            consequence: None,
+        }
+    }
+
+    /// Only for files whose name begins so; a rename goes by the new name, an open file by the name
+    /// it was opened by.
+    #[must_use]
+    pub fn named(self, name_prefix: &str) -> Self {
+        Self {
+            name_prefix: name_prefix.to_owned(),
+            ..self
+        }
+    }
+
+    /// Only reads and writes that touch one of these bytes: a bad sector.
+    #[must_use]
+    pub fn touching(self, range: Range<u64>) -> Self {
+        Self {
+            range: Some(range),
+            ..self
+        }
+    }
+
+    /// Lets so many calls that fit pass before.
+    #[must_use]
+    pub fn after(self, passes: u64) -> Self {
+        Self { passes, ..self }
+    }
+
+    /// Fails all the calls that fit, not only one.
+    #[must_use]
+    pub fn forever(self) -> Self {
+        Self {
+            forever: true,
+            ..self
+        }
+    }
+
+    /// Fails with this kind of error.
+    #[must_use]
+    pub fn error(self, error: io::ErrorKind) -> Self {
+        Self { error, ..self }
+    }
+
+    /// A write that fails has written so many of its bytes.
+    #[must_use]
+    pub fn landing(self, bytes: usize) -> Self {
+        Self {
+            share: Some(bytes),
+            ..self
+        }
+    }
+
+    /// What was asked for is done, and reported as a failure all the same.
+    #[must_use]
+    pub fn done(self) -> Self {
+        self.landing(usize::MAX)
+    }
+
+    /// The file's unsynced bytes are forgotten, as after a failed write-back: see
+    /// [`MemoryDisk::lose_unsynced`].
+    #[must_use]
+    pub fn losing_unsynced(self, disk: &MemoryDisk) -> Self {
+        let disk = disk.clone();
+        self.then(move |name| drop(disk.lose_unsynced(name)))
+    }
+
+    /// The power goes at this call: [`MemoryDisk::power_cut`] then says what is left.
+    #[must_use]
+    pub fn cutting_power(self, disk: &MemoryDisk) -> Self {
+        let disk = disk.clone();
+        self.then(move |_| drop(disk.power_cut(Unsynced::Lost)))
+    }
+
+    fn then(self, consequence: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self {
+            consequence: Some(Arc::new(consequence)),
+            ..self
+        }
+    }
+
+    /// Whether it strikes this call.
+    pub(super) fn strikes(&mut self, call: &Call<'_>) -> bool {
+        if self.spent || !self.fits(call) {
+            return false;
+        }
+        if self.passes > 0 {
+            self.passes -= 1;
+            return false;
+        }
+        self.spent = !self.forever;
+        true
+    }
+
+    fn fits(&self, call: &Call<'_>) -> bool {
+        let end = call
+            .offset
+            .saturating_add(u64::try_from(call.len).unwrap_or(u64::MAX));
+        self.operations.contains(&call.operation)
+            && call.name.starts_with(&self.name_prefix)
+            && self
+                .range
+                .as_ref()
+                .is_none_or(|range| call.offset < range.end && end > range.start)
+    }
+
+    /// Does to the disk what belongs to the failure, and says how it is reported. `perform` does so
+    /// many bytes of what was asked.
+    pub(super) fn strike<T>(
+        &self,
+        name: &str,
+        perform: impl FnOnce(usize) -> io::Result<T>,
+    ) -> io::Error {
+        let performed = self.share.map(perform);
+        if let Some(consequence) = &self.consequence {
+            consequence(name);
+        }
+        match performed {
+            Some(Err(error)) => error,
+            Some(Ok(_)) | None => io::Error::new(self.error, "a fault that was asked for"),
+        }
+    }
+}
+
+impl Debug for Fault {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Fault")
+            .field("operations", &self.operations)
+            .field("name_prefix", &self.name_prefix)
+            .field("passes", &self.passes)
+            .field("spent", &self.spent)
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
+}
