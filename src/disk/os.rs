@@ -42,8 +42,8 @@ impl OsDisk {
         }
     }
 
-    /// Opens a directory, and makes it first if it does not exist, with those above it. A directory
-    /// that was made is durable when this returns.
+    /// Opens a directory, and makes it first if it does not exist, with those above it. It is
+    /// durable when this returns.
     ///
     /// # Errors
     /// [`io::ErrorKind::NotADirectory`] if it is something else, and what the system says.
@@ -66,17 +66,20 @@ impl OsDisk {
 }
 
 fn make(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
-    }
     let Some(parent) = path.parent() else {
-        return Err(io::ErrorKind::NotFound.into());
+        return Ok(());
     };
-    make(parent)?;
-    match DirBuilder::new().mode(0o700).create(path) {
-        // Somebody else made it at this moment: it must be durable for us as well.
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => Err(error),
-        Ok(()) | Err(_) => File::open(parent)?.sync_all(),
+    if !path.is_dir() {
+        make(parent)?;
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+            other => other?,
+        }
+    }
+    // Even if it was there: who made it may have been stopped before making it durable.
+    match File::open(parent) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other?.sync_all(),
     }
 }
 
@@ -238,5 +241,75 @@ impl DiskFile for OsFile {
     fn drop_cache(&self) -> io::Result<()> {
         self.file.sync_data()?;
         Ok(fadvise(&self.file, 0, None, Advice::DontNeed)?)
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(miri))]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_is_made_belongs_to_its_owner_alone() {
+        let above = tempfile::tempdir().unwrap();
+        let path = above.path().join("data").join("deep");
+        assert_eq!(
+            OsDisk::open(&path).unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
+        let disk = OsDisk::open_or_create(&path).unwrap();
+        OsDisk::open_or_create(&path).unwrap();
+        assert_eq!(disk.path(), fs::canonicalize(&path).unwrap());
+        assert_eq!(mode(&path), 0o700);
+        assert_eq!(mode(&above.path().join("data")), 0o700);
+        let file = disk.create("a").unwrap();
+        let _lock = disk.lock("lock").unwrap();
+        assert_eq!(mode(&path.join("a")), 0o600);
+        assert_eq!(mode(&path.join("lock")), 0o600);
+        file.set_read_only().unwrap();
+        assert_eq!(mode(&path.join("a")), 0o400);
+    }
+
+    #[test]
+    fn a_file_is_no_directory() {
+        let above = tempfile::tempdir().unwrap();
+        let path = above.path().join("file");
+        fs::write(&path, "").unwrap();
+        assert_eq!(
+            OsDisk::open(&path).unwrap_err().kind(),
+            io::ErrorKind::NotADirectory
+        );
+        OsDisk::open_or_create(&path).unwrap_err();
+        OsDisk::open_or_create(path.join("below")).unwrap_err();
+    }
+
+    #[test]
+    fn only_regular_files_are_listed() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = OsDisk::open(directory.path()).unwrap();
+        disk.create("a").unwrap();
+        fs::create_dir(directory.path().join("b")).unwrap();
+        std::os::unix::fs::symlink("a", directory.path().join("c")).unwrap();
+        assert_eq!(disk.list().unwrap(), [("a".to_owned(), 0)]);
+    }
+
+    #[test]
+    fn a_lock_file_that_was_removed_and_made_again_locks() {
+        let directory = tempfile::tempdir().unwrap();
+        let disk = OsDisk::open(directory.path()).unwrap();
+        drop(disk.lock("lock").unwrap());
+        disk.remove("lock").unwrap();
+        let _held = disk.lock("lock").unwrap();
+        assert_eq!(
+            disk.lock("lock").unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
     }
 }

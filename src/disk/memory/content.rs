@@ -7,71 +7,16 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
+use crate::disk::memory::page::{
+    PAGE_BYTES, Page, Pages, ZEROS, cut, page_len, patch, place, restore, wide, within,
+};
+use crate::disk::memory::space::Space;
 use crate::disk::memory::survival::Survival;
 
-const PAGE_BYTES: usize = 4096;
 const SECTOR_BYTES: usize = 512;
-
-type Page = [u8; PAGE_BYTES];
-
-static ZEROS: Page = [0; PAGE_BYTES];
-
-/// How much the files of one disk take, and may take, in bytes.
-#[derive(Debug)]
-pub(super) struct Space {
-    capacity: AtomicU64,
-    used: AtomicU64,
-}
-
-impl Space {
-    pub(super) const UNLIMITED: u64 = 1 << 60;
-
-    pub(super) fn new(capacity: u64) -> Arc<Self> {
-        Arc::new(Self {
-            capacity: AtomicU64::new(capacity),
-            used: AtomicU64::new(0),
-        })
-    }
-
-    pub(super) fn capacity(&self) -> u64 {
-        self.capacity.load(Ordering::SeqCst)
-    }
-
-    pub(super) fn limit(&self, capacity: u64) {
-        self.capacity.store(capacity, Ordering::SeqCst);
-    }
-
-    pub(super) fn free(&self) -> u64 {
-        self.capacity()
-            .saturating_sub(self.used.load(Ordering::SeqCst))
-    }
-
-    fn take_page(&self) -> io::Result<()> {
-        let capacity = self.capacity();
-        let more = |used: u64| Some(used + page_len()).filter(|used| *used <= capacity);
-        match self
-            .used
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, more)
-        {
-            Ok(_) => Ok(()),
-            Err(_) => Err(io::ErrorKind::StorageFull.into()),
-        }
-    }
-
-    fn take(&self, pages: usize) {
-        self.used
-            .fetch_add(wide(pages) * page_len(), Ordering::SeqCst);
-    }
-
-    fn give(&self, pages: usize) {
-        self.used
-            .fetch_sub(wide(pages) * page_len(), Ordering::SeqCst);
-    }
-}
 
 /// One write since the last sync, or the part of it that lies in one page.
 #[derive(Clone, Debug)]
@@ -88,9 +33,9 @@ pub(super) struct Content {
     space: Arc<Space>,
     read_only: bool,
     len: u64,
-    pages: BTreeMap<u64, Arc<Page>>,
+    pages: Pages,
     durable_len: u64,
-    durable: BTreeMap<u64, Arc<Page>>,
+    durable: Pages,
     /// The lengths the file has had since the last sync.
     lens: Vec<u64>,
     /// The writes since the last sync, by page, in their order.
@@ -391,58 +336,4 @@ fn tear_sector(page: &mut Page, start: usize, writes: &[Write], survival: &mut S
         let to = (write.at + write.bytes.len()).min(end);
         patch(page, from, within(&write.bytes, from - write.at, to - from));
     }
-}
-
-/// Makes one page in `pages` what it is in `others`.
-fn restore(pages: &mut BTreeMap<u64, Arc<Page>>, others: &BTreeMap<u64, Arc<Page>>, page: u64) {
-    match others.get(&page) {
-        Some(stored) => pages.insert(page, Arc::clone(stored)),
-        None => pages.remove(&page),
-    };
-}
-
-/// Empties everything from `len` on. Returns what was emptied: pages, and from which byte.
-fn cut(pages: &mut BTreeMap<u64, Arc<Page>>, len: u64) -> Vec<(u64, usize)> {
-    let (last, at) = place(len);
-    let mut emptied = Vec::new();
-    let mut beyond = pages.split_off(&last);
-    if at > 0
-        && let Some(mut stored) = beyond.remove(&last)
-    {
-        patch(
-            Arc::make_mut(&mut stored),
-            at,
-            within(&ZEROS, 0, PAGE_BYTES - at),
-        );
-        pages.insert(last, stored);
-        emptied.push((last, at));
-    }
-    emptied.extend(beyond.into_keys().map(|page| (page, 0)));
-    emptied
-}
-
-/// The page of a byte, and its place in it.
-fn place(offset: u64) -> (u64, usize) {
-    let at = usize::try_from(offset % page_len()).expect("less than a page");
-    (offset / page_len(), at)
-}
-
-fn patch(page: &mut Page, at: usize, bytes: &[u8]) {
-    page.get_mut(at..at + bytes.len())
-        .expect("a piece lies within its page")
-        .copy_from_slice(bytes);
-}
-
-fn within(bytes: &[u8], at: usize, len: usize) -> &[u8] {
-    bytes
-        .get(at..at + len)
-        .expect("a piece lies within its page")
-}
-
-fn page_len() -> u64 {
-    wide(PAGE_BYTES)
-}
-
-fn wide(len: usize) -> u64 {
-    u64::try_from(len).expect("no machine has more than 64 bits of length")
 }

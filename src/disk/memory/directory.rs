@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 
-use crate::disk::memory::content::{Content, Space};
+use crate::disk::memory::content::Content;
+use crate::disk::memory::space::Space;
 use crate::disk::memory::survival::Survival;
 
-pub(super) type Inode = Arc<Mutex<Content>>;
+pub(super) type Inode = Arc<RwLock<Content>>;
 type Names = BTreeMap<String, Inode>;
 
 #[derive(Clone, Debug)]
@@ -53,7 +54,7 @@ impl Directory {
     pub(super) fn list(&self) -> Vec<(String, u64)> {
         self.names
             .iter()
-            .map(|(name, inode)| (name.clone(), inode.lock().len()))
+            .map(|(name, inode)| (name.clone(), inode.read().len()))
             .collect()
     }
 
@@ -99,7 +100,7 @@ impl Directory {
     pub(super) fn copy(&self, space: &Arc<Space>) -> Self {
         let mut copies = BTreeMap::new();
         let mut copy = |inode: &Inode| {
-            let copied = || Arc::new(Mutex::new(inode.lock().copy(Arc::clone(space))));
+            let copied = || Arc::new(RwLock::new(inode.read().copy(Arc::clone(space))));
             Arc::clone(copies.entry(Arc::as_ptr(inode)).or_insert_with(copied))
         };
         let unsynced = self.unsynced.iter().map(|change| match change {
@@ -132,8 +133,8 @@ impl Directory {
         }
         let mut names = Names::new();
         for (name, inode) in found {
-            let content = inode.lock().survivor(Arc::clone(space), survival);
-            names.insert(name, Arc::new(Mutex::new(content)));
+            let content = inode.read().survivor(Arc::clone(space), survival);
+            names.insert(name, Arc::new(RwLock::new(content)));
         }
         Self {
             durable: names.clone(),

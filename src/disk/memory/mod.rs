@@ -17,6 +17,8 @@
 
 mod content;
 mod directory;
+mod page;
+mod space;
 mod survival;
 
 pub use survival::Unsynced;
@@ -29,8 +31,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
-use crate::disk::memory::content::{Content, Space};
+use crate::disk::memory::content::Content;
 use crate::disk::memory::directory::{Directory, Inode};
+use crate::disk::memory::space::Space;
 use crate::disk::memory::survival::Survival;
 use crate::disk::{Disk, DiskFile, check_name};
 
@@ -131,7 +134,7 @@ impl MemoryDisk {
         self.shared
             .directory
             .lock()
-            .put(name, Arc::new(Mutex::new(content)));
+            .put(name, Arc::new(RwLock::new(content)));
         Ok(())
     }
 
@@ -178,8 +181,9 @@ impl MemoryDisk {
 
     fn with_content<T>(&self, name: &str, act: impl FnOnce(&mut Content) -> T) -> io::Result<T> {
         let _powered = self.shared.power()?;
-        let directory = self.shared.directory.lock();
-        Ok(act(&mut directory.find(name)?.lock()))
+        let inode = Arc::clone(self.shared.directory.lock().find(name)?);
+        let mut content = inode.write();
+        Ok(act(&mut content))
     }
 
     fn file(&self, inode: &Inode) -> Arc<dyn DiskFile> {
@@ -208,7 +212,7 @@ impl Disk for MemoryDisk {
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         check_name(name)?;
         let _powered = self.shared.power()?;
-        let inode = Arc::new(Mutex::new(Content::new(Arc::clone(&self.shared.space))));
+        let inode = Arc::new(RwLock::new(Content::new(Arc::clone(&self.shared.space))));
         self.shared
             .directory
             .lock()
@@ -257,7 +261,7 @@ impl Disk for MemoryDisk {
         if self.shared.locked.swap(true, Ordering::SeqCst) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        let inode = Arc::new(Mutex::new(Content::new(Arc::clone(&self.shared.space))));
+        let inode = Arc::new(RwLock::new(Content::new(Arc::clone(&self.shared.space))));
         match self.shared.directory.lock().create(name, inode) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             Ok(()) | Err(_) => Ok(Box::new(Lock {
@@ -294,9 +298,14 @@ struct MemoryFile {
 }
 
 impl MemoryFile {
-    fn with_content<T>(&self, act: impl FnOnce(&mut Content) -> T) -> io::Result<T> {
+    fn look<T>(&self, look: impl FnOnce(&Content) -> T) -> io::Result<T> {
         let _powered = self.shared.power()?;
-        Ok(act(&mut self.inode.lock()))
+        Ok(look(&self.inode.read()))
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Content) -> T) -> io::Result<T> {
+        let _powered = self.shared.power()?;
+        Ok(change(&mut self.inode.write()))
     }
 }
 
@@ -308,30 +317,33 @@ impl Debug for MemoryFile {
 
 impl DiskFile for MemoryFile {
     fn len(&self) -> io::Result<u64> {
-        self.with_content(|content| content.len())
+        self.look(Content::len)
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.with_content(|content| content.read(offset, buffer))
+        self.look(|content| content.read(offset, buffer))
     }
 
     fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.with_content(|content| content.write(offset, bytes))?
+        self.change(|content| content.write(offset, bytes))?
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.with_content(Content::sync)
+        self.change(Content::sync)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.with_content(|content| content.set_len(len))?
+        self.change(|content| content.set_len(len))?
     }
 
     fn set_read_only(&self) -> io::Result<()> {
-        self.with_content(Content::set_read_only)
+        self.change(Content::set_read_only)
     }
 
     fn drop_cache(&self) -> io::Result<()> {
-        self.with_content(Content::drop_cache)
+        self.change(Content::drop_cache)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,6 +68,9 @@ impl<'a> Call<'a> {
     }
 }
 
+/// What becomes of the disk when a fault strikes a call to the file of this name.
+type Consequence = Arc<dyn Fn(&str) + Send + Sync>;
+
 /// A failure to come. Fails the first call that fits, once, with [`io::ErrorKind::Other`], and does
 /// nothing of what was asked, unless told otherwise.
 #[derive(Clone)]
@@ -80,7 +83,7 @@ pub struct Fault {
     spent: bool,
     error: io::ErrorKind,
     share: Option<usize>,
-    consequence: Option<Arc<dyn Fn(&str) + Send + Sync>>,
+    consequence: Option<Consequence>,
 }
 
 impl Fault {
