@@ -1,5 +1,7 @@
 //! Annal: an event store.
 
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod disk;
 pub mod engine;
 pub mod format;

@@ -21,7 +21,8 @@ pub enum OpenError {
     InUse(Arc<str>),
     /// The store was written by a newer version.
     #[error(
-        "the store has format version {found}, and this program knows at most {known}; it was not touched"
+        "the store has format version {found}, and this program knows at most {known}; \
+         it was not touched"
     )]
     NewerFormat {
         /// The version found.
