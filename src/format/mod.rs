@@ -10,6 +10,7 @@
 pub mod checksum;
 pub mod codec;
 mod field;
+pub mod pack;
 pub mod record;
 pub mod unit;
 
