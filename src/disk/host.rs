@@ -83,3 +83,35 @@ impl Host for SimulatedHost {
         uuid::Builder::from_random_bytes(Uuid::from_u64_pair(high, low).into_bytes()).into_uuid()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_simulated_host_depends_on_its_seed_and_its_owner_alone() {
+        let [one, same, other] = [1, 1, 2].map(SimulatedHost::new);
+        let id = one.random_uuid();
+        assert_eq!(id, same.random_uuid());
+        assert_ne!(id, other.random_uuid());
+        assert_ne!(id, one.random_uuid());
+        assert_eq!(id.get_version_num(), 4);
+
+        let start = one.now_us();
+        assert_eq!(one.now_us(), start);
+        one.advance_us(5);
+        assert_eq!(one.now_us(), start + 5);
+        one.set_now_us(-1);
+        one.advance_us(-1);
+        assert_eq!(one.now_us(), -2);
+    }
+
+    #[test]
+    fn the_systems_clock_and_numbers_are_its_own() {
+        assert!(
+            OsHost.now_us() > 1_767_225_600_000_000,
+            "it is later than 2026-01-01"
+        );
+        assert_ne!(OsHost.random_uuid(), OsHost.random_uuid());
+    }
+}

@@ -1,9 +1,11 @@
 //! The promises of the seam, asked of every disk we have.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Result};
 use std::sync::Arc;
 
-use crate::disk::{Disk, MemoryDisk, OsDisk};
+use proptest::prelude::*;
+
+use crate::disk::{Disk, DiskFile, MemoryDisk, OsDisk};
 
 /// Runs a check against a directory of the system and one in memory.
 fn on_every_disk(check: impl Fn(&dyn Disk)) {
@@ -14,7 +16,7 @@ fn on_every_disk(check: impl Fn(&dyn Disk)) {
     }
 }
 
-fn kind<T>(result: std::io::Result<T>) -> ErrorKind {
+fn kind<T>(result: Result<T>) -> ErrorKind {
     result.map(drop).unwrap_err().kind()
 }
 
@@ -221,4 +223,103 @@ fn readers_and_a_writer_share_one_file() {
         });
         assert_eq!(disk.map("a").unwrap(), vec![3; 1 << 16]);
     });
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Create(usize),
+    Open(usize),
+    Close(usize),
+    Rename(usize, usize),
+    Remove(usize),
+    Write(usize, u64, usize),
+    Read(usize, u64, usize),
+    SetLen(usize, u64),
+    Sync(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let name = 0..3_usize;
+    let file = 0..8_usize;
+    prop_oneof![
+        2 => name.clone().prop_map(Step::Create),
+        2 => name.clone().prop_map(Step::Open),
+        1 => file.clone().prop_map(Step::Close),
+        1 => (name.clone(), name.clone()).prop_map(|(from, to)| Step::Rename(from, to)),
+        1 => name.prop_map(Step::Remove),
+        4 => (file.clone(), 0..9000_u64, 0..5000_usize)
+            .prop_map(|(file, at, len)| Step::Write(file, at, len)),
+        4 => (file.clone(), 0..15_000_u64, 0..5000_usize)
+            .prop_map(|(file, at, len)| Step::Read(file, at, len)),
+        2 => (file.clone(), 0..12_000_u64).prop_map(|(file, len)| Step::SetLen(file, len)),
+        1 => file.prop_map(Step::Sync),
+    ]
+}
+
+/// What a caller learns of one step: nothing, bytes, or an error.
+type Answer = std::result::Result<Vec<u8>, ErrorKind>;
+
+fn take(
+    disk: &dyn Disk,
+    files: &mut Vec<Arc<dyn DiskFile>>,
+    number: usize,
+    step: &Step,
+) -> Result<Vec<u8>> {
+    const NAMES: [&str; 3] = ["a", "b", "c"];
+    let keep = |files: &mut Vec<Arc<dyn DiskFile>>, file| {
+        files.push(file);
+        files.drain(..files.len().saturating_sub(8));
+    };
+    match *step {
+        Step::Create(name) => keep(files, disk.create(NAMES[name])?),
+        Step::Open(name) => keep(files, disk.open(NAMES[name])?),
+        Step::Rename(from, to) => disk.rename(NAMES[from], NAMES[to])?,
+        Step::Remove(name) => disk.remove(NAMES[name])?,
+        Step::Close(file) => {
+            files.drain(file.min(files.len())..);
+        }
+        Step::Write(file, at, len) => {
+            let filling = u8::try_from(number % 250).unwrap() + 1;
+            files
+                .get(file)
+                .map_or(Ok(()), |file| file.write_all_at(at, &vec![filling; len]))?;
+        }
+        Step::Read(file, at, len) => {
+            let mut buffer = vec![0; len];
+            let read = files
+                .get(file)
+                .map_or(Ok(0), |file| file.read_at(at, &mut buffer))?;
+            buffer.truncate(read);
+            return Ok(buffer);
+        }
+        Step::SetLen(file, len) => files.get(file).map_or(Ok(()), |file| file.set_len(len))?,
+        Step::Sync(file) => files.get(file).map_or(Ok(()), |file| file.sync_data())?,
+    }
+    Ok(Vec::new())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: if cfg!(miri) { 0 } else { 128 },
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn memory_and_system_answer_alike(steps in proptest::collection::vec(step(), 1..60)) {
+        let directory = tempfile::tempdir().unwrap();
+        let disks: [Arc<dyn Disk>; 2] =
+            [Arc::new(MemoryDisk::new()), Arc::new(OsDisk::open(directory.path()).unwrap())];
+        let [first, second] = disks.map(|disk| {
+            let mut files = Vec::new();
+            let answers = steps.iter().enumerate().map(|(number, step)| -> Answer {
+                take(&*disk, &mut files, number, step).map_err(|error| error.kind())
+            });
+            let answers: Vec<Answer> = answers.collect();
+            let names = names(&*disk);
+            let contents: Vec<_> = names.iter().map(|(name, _)| disk.map(name).unwrap()).collect();
+            (answers, names, contents)
+        });
+        prop_assert!(first == second, "answers, names or contents differ");
+    }
 }

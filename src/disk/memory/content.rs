@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::disk::memory::page::{
-    PAGE_BYTES, Page, Pages, ZEROS, cut, page_len, patch, place, restore, wide, within,
+    PAGE_BYTES, Page, Pages, ZEROS, cut, page_len, patch, place, restore, wide, within, zero_page,
 };
 use crate::disk::memory::space::Space;
 use crate::disk::memory::survival::Survival;
@@ -118,10 +118,17 @@ impl Content {
             Entry::Occupied(occupied) => occupied.into_mut(),
             Entry::Vacant(vacant) => {
                 self.space.take_page()?;
-                vacant.insert(Arc::new(ZEROS))
+                vacant.insert(zero_page())
             }
         };
-        patch(Arc::make_mut(stored), at, &bytes);
+        // Files are filled with zeros ahead of use: much space, and one page.
+        let bytes = if bytes == ZEROS.as_slice() {
+            *stored = zero_page();
+            Bytes::from_static(&ZEROS)
+        } else {
+            patch(Arc::make_mut(stored), at, &bytes);
+            bytes
+        };
         self.dirty.entry(page).or_default().push(Write {
             at,
             bytes,
@@ -235,7 +242,7 @@ impl Content {
             (&mut self.durable, self.durable_len),
         ] {
             if offset < len {
-                let stored = Arc::make_mut(pages.entry(page).or_insert_with(|| Arc::new(ZEROS)));
+                let stored = Arc::make_mut(pages.entry(page).or_insert_with(zero_page));
                 if let Some(byte) = stored.get_mut(at) {
                     *byte = change(*byte);
                 }

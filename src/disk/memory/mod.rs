@@ -38,6 +38,21 @@ use crate::disk::memory::survival::Survival;
 use crate::disk::{Disk, DiskFile, check_name};
 
 /// A directory in memory. Clones are handles to the same directory.
+///
+/// ```
+/// use annal::disk::{Disk, MemoryDisk, Unsynced};
+///
+/// let disk = MemoryDisk::new();
+/// let file = disk.create("log")?;
+/// disk.sync_directory()?;
+/// file.write_all_at(0, b"synced")?;
+/// file.sync_data()?;
+/// file.write_all_at(6, b" or not")?;
+///
+/// let found = disk.power_cut(Unsynced::Lost).map("log")?;
+/// assert_eq!(&found[..], b"synced");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct MemoryDisk {
     shared: Arc<Shared>,

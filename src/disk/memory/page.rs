@@ -1,7 +1,7 @@
 //! Sparse pages: a page that is absent reads as zeros and takes no space.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 pub(super) const PAGE_BYTES: usize = 4096;
 
@@ -11,6 +11,12 @@ pub(super) type Page = [u8; PAGE_BYTES];
 pub(super) type Pages = BTreeMap<u64, Arc<Page>>;
 
 pub(super) static ZEROS: Page = [0; PAGE_BYTES];
+
+/// A page of zeros that is stored once, however many files have it.
+pub(super) fn zero_page() -> Arc<Page> {
+    static PAGE: LazyLock<Arc<Page>> = LazyLock::new(|| Arc::new(ZEROS));
+    Arc::clone(&PAGE)
+}
 
 /// Makes one page in `pages` what it is in `others`.
 pub(super) fn restore(pages: &mut Pages, others: &Pages, page: u64) {

@@ -172,7 +172,8 @@ impl Fault {
         self.then(move |name| drop(disk.lose_unsynced(name)))
     }
 
-    /// The power goes at this call: [`MemoryDisk::power_cut`] then says what is left.
+    /// The power goes at this call: [`MemoryDisk::power_cut`] then says what is left. The call
+    /// itself came too late; with [`Self::done`] it came just in time, but nobody learned of it.
     #[must_use]
     pub fn cutting_power(self, disk: &MemoryDisk) -> Self {
         let disk = disk.clone();
@@ -215,16 +216,24 @@ impl Fault {
     /// many bytes of what was asked.
     pub(super) fn strike<T>(
         &self,
-        name: &str,
+        call: &Call<'_>,
         perform: impl FnOnce(usize) -> io::Result<T>,
     ) -> io::Error {
         let performed = self.share.map(perform);
         if let Some(consequence) = &self.consequence {
-            consequence(name);
+            consequence(call.name);
         }
         match performed {
             Some(Err(error)) => error,
-            Some(Ok(_)) | None => io::Error::new(self.error, "a fault that was asked for"),
+            Some(Ok(_)) | None => {
+                let Call {
+                    operation, name, ..
+                } = call;
+                io::Error::new(
+                    self.error,
+                    format!("a fault was asked for: {operation:?} {name:?}"),
+                )
+            }
         }
     }
 }

@@ -174,7 +174,7 @@ impl Probe {
     ) -> io::Result<T> {
         match self.enter(call) {
             None => perform(usize::MAX),
-            Some(fault) => Err(fault.strike(call.name, perform)),
+            Some(fault) => Err(fault.strike(call, perform)),
         }
     }
 

@@ -220,16 +220,25 @@ fn the_power_can_go_at_any_call() {
 
 #[test]
 fn a_held_call_waits_until_it_is_let_go() {
-    let (_, disk) = probed();
+    let (memory, disk) = probed();
     let file = disk.create("a").unwrap();
-    let hold = disk.hold(Operation::Sync, "a");
+    let hold = disk.hold(Operation::Write, "a");
     assert!(!hold.reached_within(Duration::ZERO));
+    let (done, wait) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
-        let syncs = scope.spawn(|| file.sync_data());
+        scope.spawn(|| {
+            file.write_all_at(0, b"late").unwrap();
+            done.send(()).unwrap();
+        });
         assert!(hold.reached_within(Duration::from_secs(60)));
-        assert!(!syncs.is_finished());
-        file.write_all_at(0, b"others go on").unwrap();
+        disk.create("b")
+            .unwrap()
+            .write_all_at(0, b"others go on")
+            .unwrap();
+        wait.recv_timeout(Duration::from_millis(20)).unwrap_err();
+        assert_eq!(bytes(&memory, "a"), b"");
         drop(hold);
-        syncs.join().unwrap().unwrap();
+        wait.recv().unwrap();
     });
+    assert_eq!(bytes(&memory, "a"), b"late");
 }
