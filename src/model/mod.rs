@@ -3,6 +3,7 @@
 //! This layer knows nothing of files, threads or sockets. Values are checked once, when they are
 //! made, and are valid ever after: no other layer checks a stream name again.
 
+mod append;
 mod event;
 mod expected;
 mod filter;
@@ -13,6 +14,7 @@ mod stream;
 mod text;
 mod timestamp;
 
+pub use append::{Append, Ending, Receipt, Request};
 pub use event::{ContentType, MediaType, NewEvent, RecordedEvent};
 pub use expected::{ExpectedRevision, StreamHead};
 pub use filter::{EventFilter, FilterRule, FilterTarget, InvalidFilter};
