@@ -48,9 +48,10 @@ pub const CREATED_BASE_S: i64 = 1_735_689_600;
 pub const TAGS_MAX: usize = 16;
 /// The longest metadata and data together, in bytes.
 pub const PAYLOAD_LEN_BYTES_MAX: usize = 16 * 1024 * 1024 - 64 * 1024;
+/// Everything in a header but its texts: the fixed fields, revision, created time and lengths.
+const NUMBERS_LEN_BYTES_MAX: usize = EVENT_ID.end() + 10 + 12 + 2 + 2 + 2 + 4 + 4 + 1;
 /// No header is longer than this, in bytes.
-pub const HEADER_LEN_BYTES_MAX: usize = EVENT_ID.end()
-    + 10 * 8
+pub const HEADER_LEN_BYTES_MAX: usize = NUMBERS_LEN_BYTES_MAX
     + StreamName::LEN_BYTES_MAX
     + EventType::LEN_BYTES_MAX
     + MediaType::LEN_BYTES_MAX
@@ -76,6 +77,19 @@ pub struct Record<'a> {
 #[must_use]
 pub fn payload_checksum(event: &NewEvent) -> u32 {
     super::checksum::checksum_of_parts(&event.metadata, &event.data)
+}
+
+/// No less than the length of the record of this event, in bytes.
+#[must_use]
+pub fn len_max(stream: &StreamName, event: &NewEvent) -> usize {
+    let tags_len: usize = event.tags.iter().map(|tag| tag.len() + 2).sum();
+    NUMBERS_LEN_BYTES_MAX
+        + stream.len()
+        + event.event_type.len()
+        + event.content_type.as_str().len()
+        + tags_len
+        + event.metadata.len()
+        + event.data.len()
 }
 
 /// Appends a record and returns its header checksum.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::Revision;
+use super::{ContentType, Revision, StreamName};
 
 /// What the last metadata event of a stream says about how the stream is read.
 ///
@@ -48,6 +48,23 @@ impl StreamMetadata {
                 .filter(|tb| *tb <= Self::DELETED.0)
                 .map(Revision),
             has_acl: object.contains_key("$acl"),
+        }
+    }
+
+    /// What an event says about the stream that its own stream describes; none if its stream is no
+    /// metadata stream. Any event there replaces what was said before, and one that is not JSON of
+    /// the right type says nothing.
+    #[must_use]
+    pub fn of_event(
+        stream: &StreamName,
+        event_type: &str,
+        content_type: &ContentType,
+        data: &[u8],
+    ) -> Option<Self> {
+        stream.described()?;
+        match (event_type, content_type) {
+            (Self::EVENT_TYPE, ContentType::Json) => Some(Self::parse(data)),
+            _ => Some(Self::default()),
         }
     }
 

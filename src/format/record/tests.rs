@@ -75,6 +75,7 @@ proptest! {
         let bytes = encoded(&stream, revision, &event, created);
         let (back, len) = decode(&bytes, Position(7), &salt()).unwrap();
         prop_assert_eq!(len, bytes.len());
+        prop_assert!(len <= len_max(&stream, &event));
         let expected = RecordedEvent {
             position: Position(7),
             stream,
