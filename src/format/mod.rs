@@ -10,8 +10,10 @@
 pub mod checksum;
 pub mod codec;
 mod field;
+pub mod filter;
 pub mod pack;
 pub mod record;
+pub mod table;
 pub mod unit;
 
 pub use field::{Field, markdown_table};

@@ -1,0 +1,98 @@
+//! What an index can be asked for: a kind and a text.
+
+use crate::format::table::Kind;
+use crate::model::{EventType, RecordedEvent, StreamMetadata, StreamName, Tag};
+use crate::model::{Position, Revision};
+use uuid::Uuid;
+
+/// The key of a list of positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Key<'a> {
+    /// The events of a stream; ordinals are revisions.
+    Stream(&'a str),
+    /// The events of all streams of a category.
+    Category(&'a str),
+    /// The events of a type.
+    EventType(&'a str),
+    /// The events with a tag.
+    Tag(&'a str),
+    /// The first events of all streams: those with revision 0.
+    NewStreams,
+}
+
+impl<'a> Key<'a> {
+    /// The kind of the key.
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::Stream(_) => Kind::Stream,
+            Self::Category(_) => Kind::Category,
+            Self::EventType(_) => Kind::EventType,
+            Self::Tag(_) => Kind::Tag,
+            Self::NewStreams => Kind::NewStreams,
+        }
+    }
+
+    /// The text of the key.
+    pub(crate) fn text(self) -> &'a str {
+        match self {
+            Self::Stream(text) | Self::Category(text) | Self::EventType(text) | Self::Tag(text) => {
+                text
+            }
+            Self::NewStreams => "",
+        }
+    }
+}
+
+/// What the index has to know of one event.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Posting<'a> {
+    /// Where the event is.
+    pub(crate) position: Position,
+    /// Its stream.
+    pub(crate) stream: &'a StreamName,
+    /// Its revision; that of a tombstone is no ordinal.
+    pub(crate) revision: Revision,
+    /// Its type.
+    pub(crate) event_type: &'a EventType,
+    /// Its tags; one that stands twice counts once.
+    pub(crate) tags: &'a [Tag],
+    /// Its id.
+    pub(crate) id: Uuid,
+    /// What an event of a metadata stream says of the stream it describes.
+    pub(crate) metadata: Option<&'a StreamMetadata>,
+    /// Whether it closes its stream for ever.
+    pub(crate) tombstone: bool,
+    /// How long its record is, in bytes.
+    pub(crate) record_len: u32,
+}
+
+impl<'a> Posting<'a> {
+    /// What an event of a metadata stream says of the stream it describes; none for other events.
+    pub(crate) fn metadata_of(event: &RecordedEvent) -> Option<StreamMetadata> {
+        let describes = event.stream.described().is_some() && !Self::is_tombstone(event);
+        describes.then(|| StreamMetadata::parse(&event.data))
+    }
+
+    fn is_tombstone(event: &RecordedEvent) -> bool {
+        event.revision == Revision::TOMBSTONE
+    }
+
+    /// The posting of an event of the log, with what [`Self::metadata_of`] gave for it.
+    pub(crate) fn of(
+        event: &'a RecordedEvent,
+        metadata: Option<&'a StreamMetadata>,
+        record_len: u32,
+    ) -> Self {
+        Self {
+            position: event.position,
+            stream: &event.stream,
+            revision: event.revision,
+            event_type: &event.event_type,
+            tags: &event.tags,
+            id: event.id,
+            metadata,
+            tombstone: Self::is_tombstone(event),
+            record_len,
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! The index: from a key (stream, category, type, tag) to the ascending positions of its events.
+//!
+//! What always holds:
+//!
+//! * the log is the only truth: everything here can be deleted and comes back the same, ordinals
+//!   included;
+//! * staging an append never touches the disk; readers never see what is not committed;
+//! * an answer is right, or it is an error: a missing or damaged part is never guessed around;
+//! * nothing runs by itself: flushing and the other upkeep are steps that somebody calls, and no
+//!   step takes memory that grows with the log.
+
+mod ids;
+mod key;
+mod layers;
+mod list;
+mod memory;
+mod postings;
+mod source;
+mod stage;
+mod view;
+
+pub(crate) use ids::SeenRequest;
+pub(crate) use key::{Key, Posting};
+pub(crate) use postings::Postings;
+pub(crate) use source::Source;
+pub(crate) use stage::{StageGuard, Staged};
+pub(crate) use view::{From, View};
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::{Condvar, Mutex, RwLock};
+use smallvec::SmallVec;
+use thiserror::Error;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::disk::Disk;
+use crate::format::filter::KeyHasher;
+use crate::format::table::Kind;
+use crate::index::ids::IdWindow;
+use crate::index::layers::{Cell, Layers};
+use crate::index::memory::Part;
+use crate::log::StorageError;
+use crate::model::{Position, Revision, StreamMetadata};
+
+/// Why the index gives no answer.
+#[derive(Clone, Debug, Error)]
+pub(crate) enum IndexError {
+    /// The disk failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The answer may lie in a table that is being rebuilt.
+    #[error("an index is being rebuilt ({done} of {of} events)")]
+    Rebuilding {
+        /// Events done.
+        done: u64,
+        /// Events to do.
+        of: u64,
+    },
+}
+
+/// How large the parts of the index may get.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IndexOptions {
+    /// A memory part is flushed when it takes so many bytes.
+    pub(crate) memory_bytes: usize,
+    /// A memory part is flushed when it has so many events.
+    pub(crate) flush_events: u64,
+    /// A memory part is flushed when its events take so many bytes of log.
+    pub(crate) flush_log_bytes: u64,
+    /// Blocks of tables that are kept in memory, in bytes.
+    pub(crate) cache_bytes: usize,
+    /// How many of the last events are known by their ids.
+    pub(crate) window_events: u64,
+    /// How many of the last named requests are known.
+    pub(crate) window_requests: usize,
+}
+
+impl Default for IndexOptions {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 16 << 20,
+            flush_events: 131_072,
+            flush_log_bytes: 24 << 20,
+            cache_bytes: 32 << 20,
+            window_events: 1_048_576,
+            window_requests: 131_072,
+        }
+    }
+}
+
+/// Everything that is known of a stream, as of some position.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct StreamEntry {
+    /// The last event, tombstones aside.
+    pub(crate) last: Option<(Revision, Position)>,
+    /// Where it was closed for ever.
+    pub(crate) tombstoned: Option<Position>,
+    /// What its last metadata event says, and where that is.
+    pub(crate) metadata: Option<(Position, StreamMetadata)>,
+}
+
+impl StreamEntry {
+    /// How many events were ever written to the stream, tombstones aside.
+    pub(crate) fn events(&self) -> u64 {
+        self.last.map_or(0, |(revision, _)| revision.0 + 1)
+    }
+
+    /// This entry, with what became of the stream since.
+    pub(crate) fn updated(self, newer: &Self) -> Self {
+        Self {
+            last: newer.last.or(self.last),
+            tombstoned: newer.tombstoned.or(self.tombstoned),
+            metadata: newer.metadata.clone().or(self.metadata),
+        }
+    }
+}
+
+/// The index of a log. Clones are handles to the same index.
+#[derive(Clone, Debug)]
+pub(crate) struct Index {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: IndexOptions,
+    source: Arc<dyn Source>,
+    hasher: KeyHasher,
+    layers: RwLock<Arc<Layers>>,
+    ids: Mutex<IdWindow>,
+    room: (Mutex<()>, Condvar),
+    room_async: Notify,
+}
+
+impl Index {
+    /// Opens the index of a log, and indexes what the tables do not cover.
+    ///
+    /// # Errors
+    /// The disk's. A missing or damaged table is no error.
+    pub(crate) fn open(
+        log: &(impl Source + Clone),
+        _disk: Arc<dyn Disk>,
+        options: IndexOptions,
+    ) -> Result<Self, StorageError> {
+        let hasher = KeyHasher::new(log.secret());
+        let first = 0;
+        let layers = Layers {
+            filling: Cell::new(Part::new(first, hasher)),
+            flushing: None,
+        };
+        let ids = IdWindow::new(options.window_events, options.window_requests, first);
+        let index = Self {
+            shared: Arc::new(Shared {
+                options,
+                source: Arc::new(log.clone()),
+                hasher,
+                layers: RwLock::new(Arc::new(layers)),
+                ids: Mutex::new(ids),
+                room: (Mutex::new(()), Condvar::new()),
+                room_async: Notify::new(),
+            }),
+        };
+        index.replay(Position(first), log.end())?;
+        Ok(index)
+    }
+
+    fn replay(&self, from: Position, end: Position) -> Result<(), StorageError> {
+        let source = &self.shared.source;
+        let mut at = from;
+        while at < end {
+            let events = source.events(at, end)?;
+            let mut stage = self.stage();
+            for (event, len) in &events {
+                let metadata = Posting::metadata_of(event);
+                stage.insert(&Posting::of(event, metadata.as_ref(), *len));
+                at = event.position.next();
+            }
+            if events.is_empty() {
+                break;
+            }
+        }
+        let mut ids = self.shared.ids.lock();
+        for (fingerprint, seen) in source.requests(from, end)? {
+            ids.push_request(fingerprint, seen);
+        }
+        Ok(())
+    }
+
+    /// Begins to stage an append. One at a time: a second caller waits until the guard of the first
+    /// is dropped, and so do readers of the newest events.
+    pub(crate) fn stage(&self) -> StageGuard<'_> {
+        StageGuard::new(&self.shared)
+    }
+
+    /// Whether the next append has to wait, because one memory part is full and the other one is
+    /// still being flushed.
+    pub(crate) fn is_full(&self) -> bool {
+        let layers = self.shared.layers();
+        layers.filling.is_full() && layers.flushing.is_some()
+    }
+
+    /// Blocks until an append need not wait.
+    pub(crate) fn wait_for_room(&self) {
+        let (lock, changed) = &self.shared.room;
+        let mut guard = lock.lock();
+        while self.is_full() {
+            changed.wait(&mut guard);
+        }
+    }
+
+    /// Is notified when an append need not wait any more.
+    pub(crate) fn room(&self) -> &Notify {
+        &self.shared.room_async
+    }
+
+    /// Whether there is something to flush.
+    pub(crate) fn wants_flush(&self) -> bool {
+        let layers = self.shared.layers();
+        layers.filling.is_full() || layers.flushing.is_some()
+    }
+
+    /// How many bytes of memory the parts and the window of ids take, about.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let layers = self.shared.layers();
+        let parts = layers
+            .cells()
+            .map(|cell| cell.bytes.load(Ordering::Relaxed));
+        parts.sum::<usize>() + self.shared.ids.lock().memory_bytes()
+    }
+
+    /// The index as of a committed position. It may show more, if more was committed meanwhile:
+    /// go by [`View::committed`].
+    pub(crate) fn view(&self, committed: Position) -> View {
+        let layers = self.shared.layers();
+        View {
+            shared: Arc::clone(&self.shared),
+            committed: committed.0,
+            layers,
+        }
+    }
+
+    /// Whether lookups of ids need not wait for the window to be read back.
+    pub(crate) fn window_ready(&self) -> bool {
+        true
+    }
+}
+
+impl Shared {
+    fn layers(&self) -> Arc<Layers> {
+        Arc::clone(&self.layers.read())
+    }
+
+    fn stream_hash(&self, stream: &str) -> u64 {
+        self.hasher.hash(Kind::Stream.byte(), stream.as_bytes())
+    }
+
+    fn positions_of_id(&self, stream: &str, id: Uuid, since: u64) -> SmallVec<[u64; 2]> {
+        let stream_hash = self.stream_hash(stream);
+        let fingerprint = self.hasher.fingerprint(stream_hash, id.as_bytes());
+        self.ids.lock().find(fingerprint, since)
+    }
+
+    /// Makes the filling part the one to be flushed, unless there is one already.
+    fn freeze(&self) {
+        let filling = Arc::clone(&self.layers().filling);
+        // Nobody stages while this is held.
+        let part = filling.part.write();
+        let mut layers = self.layers.write();
+        if layers.flushing.is_some() || !Arc::ptr_eq(&layers.filling, &filling) {
+            return;
+        }
+        *layers = Arc::new(Layers {
+            filling: Cell::new(Part::new(part.end(), self.hasher)),
+            flushing: Some(Arc::clone(&filling)),
+            ..Layers::clone(&layers)
+        });
+    }
+
+    fn load_window(&self) -> Result<(), IndexError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,31 @@
+//! What the index needs of the log: the truth that it is made from.
+
+use std::fmt::Debug;
+
+use crate::index::ids::SeenRequest;
+use crate::log::StorageError;
+use crate::model::{Position, RecordedEvent};
+
+/// A log to index.
+pub(crate) trait Source: Debug + Send + Sync + 'static {
+    /// A secret of the store, 16 bytes, for keyed hashes.
+    fn secret(&self) -> [u8; 16];
+
+    /// The position behind the last durable event.
+    fn end(&self) -> Position;
+
+    /// Some of the events of a range from its start on, at least one if there is any, each with the
+    /// length of its record in bytes.
+    fn events(
+        &self,
+        from: Position,
+        to: Position,
+    ) -> Result<Vec<(RecordedEvent, u32)>, StorageError>;
+
+    /// The fingerprints of the named requests answered by appends that begin in a range, in order.
+    fn requests(
+        &self,
+        from: Position,
+        to: Position,
+    ) -> Result<Vec<([u8; 16], SeenRequest)>, StorageError>;
+}
