@@ -29,12 +29,13 @@ fn with_file(content: &[u8]) -> (MemoryDisk, Arc<dyn DiskFile>) {
     (disk, file)
 }
 
-/// What the write of this number is made of: mostly another byte each time, often zeros.
-fn filling(number: usize) -> u8 {
-    match number % 4 {
+/// What the write of this number holds: mostly bytes that no other place has, sometimes zeros.
+fn filling(number: usize, len: usize) -> Vec<u8> {
+    let byte = |place: usize| match number % 4 {
         0 => 0,
-        _ => u8::try_from(number % 250).unwrap() + 1,
-    }
+        _ => u8::try_from((number * 41 + place / 97) % 256).unwrap(),
+    };
+    (0..len).map(byte).collect()
 }
 
 #[derive(Clone, Debug)]
@@ -194,7 +195,6 @@ fn run(steps: Vec<Step>) {
     let mut disk = MemoryDisk::new();
     let mut model = Model::default();
     for (number, step) in steps.into_iter().enumerate() {
-        let filling = filling(number);
         let exists = |name: usize| model.names.contains_key(NAMES[name]);
         match step {
             Step::Create(name) if !exists(name) => {
@@ -205,12 +205,13 @@ fn run(steps: Vec<Step>) {
             }
             Step::Write(name, at, len) if exists(name) => {
                 let file = disk.open(NAMES[name]).unwrap();
-                file.write_all_at(u64::try_from(at).unwrap(), &vec![filling; len])
+                let bytes = filling(number, len);
+                file.write_all_at(u64::try_from(at).unwrap(), &bytes)
                     .unwrap();
                 if len > 0 {
                     model.edit(NAMES[name], |content| {
                         content.resize(content.len().max(at + len), 0);
-                        content[at..at + len].fill(filling);
+                        content[at..at + len].copy_from_slice(&bytes);
                     });
                 }
             }
