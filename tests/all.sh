@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Every check of this repository, in the order in which they fail fastest. Stops at the first that
-# fails. Needs Rust with rustfmt and clippy, and a C compiler. Asks nothing.
+# Every check of this repository, those that fail fastest first. Stops at the first that fails.
+# Needs Rust with rustfmt and clippy, and a C and a C++ compiler. Asks nothing.
 #
-# Two checks look at real data and say so when it is not there: ANNAL_DATA_DIR names its folder.
+# Checks on real data need ANNAL_DATA_DIR to name its folder, and say so when it does not.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -27,6 +27,8 @@ step cargo test --locked --all-features
 export RUSTDOCFLAGS="-D warnings"
 step cargo doc --locked --no-deps --all-features --document-private-items
 
+# What is not run here still has to compile. Fuzzing itself needs cargo-fuzz and nightly Rust.
 step cargo bench --locked --no-run --all-features
+step cargo check --manifest-path fuzz/Cargo.toml
 
 printf '\nEverything passed.\n'
