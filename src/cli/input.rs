@@ -14,9 +14,11 @@ use flate2::read::MultiGzDecoder;
 use thiserror::Error;
 
 use super::ndjson::BadLine;
+use crate::format::record::PAYLOAD_LEN_BYTES_MAX;
 
-/// The longest line, in bytes: the largest event in base64 is longer and has to come as JSON.
-pub const LINE_LEN_BYTES_MAX: usize = 17 * 1024 * 1024;
+/// The longest line, in bytes: the largest event has room in it, in base64 too.
+pub const LINE_LEN_BYTES_MAX: usize = 22 * 1024 * 1024;
+const _: () = assert!(PAYLOAD_LEN_BYTES_MAX / 3 * 4 + 64 * 1024 < LINE_LEN_BYTES_MAX);
 const BLOCK_LEN_BYTES: usize = 256 * 1024;
 
 /// Why there is no next line.

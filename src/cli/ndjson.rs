@@ -39,6 +39,9 @@ pub const DERIVED_ID_NAMESPACE: Uuid = Uuid::from_u128(0xe091615f_7d6d_4aa7_8fc7
 
 /// The id of an event whose line gives none: the version 5 UUID of `STREAM@REVISION` in
 /// [`DERIVED_ID_NAMESPACE`]. An import that is run again thus appends the same ids again.
+///
+/// The revision is that of the store which reads the line: an event whose stream lost events in
+/// front of it, by truncation and scavenging, gets another id where it is imported.
 #[must_use]
 pub fn derived_id(stream: &StreamName, revision: Revision) -> Uuid {
     Uuid::new_v5(

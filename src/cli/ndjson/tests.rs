@@ -1,6 +1,7 @@
 //! Lines there and back, and what is refused.
 
 use super::*;
+use crate::cli::input::LINE_LEN_BYTES_MAX;
 use crate::model::Position;
 use proptest::prelude::*;
 
@@ -223,6 +224,18 @@ fn an_event_beyond_its_limits_is_refused() {
         with_tags(TAGS_MAX + 1).unwrap_err().what,
         LineError::TooManyTags(TAGS_MAX + 1)
     );
+}
+
+#[test]
+fn the_largest_event_fits_a_line_in_base64() {
+    let line = parse(r#"{"stream":"a","type":"T","data_base64":""}"#).unwrap();
+    let event = RecordedEvent {
+        data: vec![0xff; PAYLOAD_LEN_BYTES_MAX].into(),
+        ..recorded(line)
+    };
+    let line = line_of(&event);
+    assert!(line.len() <= LINE_LEN_BYTES_MAX);
+    assert_eq!(recorded(parse(&line).unwrap()), event);
 }
 
 /// Names with everything in them that JSON has to escape, or is tempted to.
