@@ -69,8 +69,14 @@ pub(crate) struct Posting<'a> {
 impl<'a> Posting<'a> {
     /// What an event of a metadata stream says of the stream it describes; none for other events.
     pub(crate) fn metadata_of(event: &RecordedEvent) -> Option<StreamMetadata> {
-        let describes = event.stream.described().is_some() && !Self::is_tombstone(event);
-        describes.then(|| StreamMetadata::parse(&event.data))
+        let RecordedEvent {
+            stream,
+            event_type,
+            content_type,
+            data,
+            ..
+        } = event;
+        StreamMetadata::of_event(stream, event_type, content_type, data)
     }
 
     fn is_tombstone(event: &RecordedEvent) -> bool {
