@@ -9,10 +9,17 @@
 
 pub mod checksum;
 pub mod codec;
+mod envelope;
 mod field;
 pub mod filter;
+pub mod floor;
+pub mod footer;
+pub mod manifest;
+pub mod names;
 pub mod pack;
 pub mod record;
+pub mod segment;
+pub mod store;
 pub mod table;
 pub mod unit;
 
@@ -36,4 +43,22 @@ pub enum FormatError {
     /// A reserved bit or byte is set, or a version number is higher than this program knows.
     #[error("{0} was written by a newer version of Annal")]
     Newer(&'static str),
+}
+
+/// The first copy that is whole; a copy of a newer version counts as whole, and is refused.
+fn first_whole<'a, T>(
+    copies: impl Iterator<Item = &'a [u8]>,
+    what: &'static str,
+    decode: impl Fn(&'a [u8]) -> Result<T, FormatError>,
+) -> Result<T, FormatError> {
+    let mut first = Err(FormatError::Truncated(what));
+    for (at, copy) in copies.enumerate() {
+        match decode(copy) {
+            Ok(whole) => return Ok(whole),
+            Err(FormatError::Newer(what)) => return Err(FormatError::Newer(what)),
+            Err(error) if at == 0 => first = Err(error),
+            Err(_) => {}
+        }
+    }
+    first
 }

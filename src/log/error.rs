@@ -71,3 +71,38 @@ impl StorageError {
         }
     }
 }
+
+/// Why a log cannot be opened.
+#[derive(Clone, Debug, Error)]
+pub(crate) enum LogOpenError {
+    /// There is none.
+    #[error("there is no store in this directory")]
+    NotFound,
+    /// Another process has it open.
+    #[error("another process has the store open; stop it first")]
+    Locked,
+    /// A newer program wrote it.
+    #[error("{0} was written by a newer version of Annal; use that version")]
+    NewerFormat(&'static str),
+    /// Durable data is damaged. Nothing was changed.
+    #[error("{0}")]
+    Damaged(StorageError),
+    /// The operating system refused.
+    #[error("{0}")]
+    Storage(StorageError),
+}
+
+impl From<StorageError> for LogOpenError {
+    fn from(error: StorageError) -> Self {
+        match &error {
+            StorageError::Damaged {
+                source: FormatError::Newer(what),
+                ..
+            } => Self::NewerFormat(what),
+            StorageError::Damaged { .. } | StorageError::Missing { .. } => Self::Damaged(error),
+            StorageError::Io { .. } | StorageError::Poisoned(_) | StorageError::Closed => {
+                Self::Storage(error)
+            }
+        }
+    }
+}

@@ -1,5 +1,252 @@
 //! The segmented append-only log: the only truth of the store.
+//!
+//! What always holds: a unit is visible only after its sync returned; nothing is written after a
+//! failed write or sync; nothing is read on the way of an append; bytes are given out only after
+//! their checksums were found right; and recovery changes nothing where durable data is damaged.
+//!
+//! The layer has no threads. Whoever opens the log calls [`Log::keeper_step`] now and then.
 
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "the surface is for the layers above"
+)]
+
+mod block;
+mod cache;
+mod chunk;
 mod error;
+mod facts;
+mod file;
+mod manifest;
+mod open;
+mod reader;
+mod recovery;
+mod seal;
+mod sealed;
+mod segment;
+mod shared;
+mod state;
+mod unit_buffer;
+mod units;
+mod verify;
+mod walk;
+mod writer;
 
+use std::sync::Arc;
+
+pub(crate) use chunk::Chunk;
+pub use chunk::Run;
+pub(crate) use error::LogOpenError;
 pub use error::StorageError;
+pub(crate) use manifest::Manifest;
+pub use recovery::{RecoveryReport, TornTail};
+pub(crate) use seal::PreparedCheckpoint;
+pub(crate) use shared::KeeperProgress;
+pub(crate) use unit_buffer::UnitBuffer;
+pub(crate) use units::Unit;
+pub use verify::{FileFinding, LogVerification, VerifyProgress};
+pub(crate) use writer::{CommittedUnit, LogWriter};
+
+use crate::disk::{Disk, Host};
+use crate::format::store::Identity;
+use crate::format::unit::Place;
+use crate::log::shared::Shared;
+use crate::model::{Position, Timestamp};
+
+/// How a log is kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LogOptions {
+    /// No segment is meant to be longer, in bytes; from 1 MiB to 2 GiB.
+    pub segment_size_bytes: u32,
+    /// Where units begin, in bytes; used when a store is made.
+    pub unit_align: u32,
+    /// Blocks that are kept in memory, in bytes.
+    pub read_cache_bytes: usize,
+    /// Units that are kept in memory after their commit, in bytes.
+    pub recent_bytes: usize,
+    /// Sealed segments that are kept open.
+    pub open_files_max: usize,
+    /// Whether space is filled with zeros before it is needed; of no use where files are copied on
+    /// write.
+    pub zero_fill: bool,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            segment_size_bytes: 256 * 1024 * 1024,
+            unit_align: 8,
+            read_cache_bytes: 32 * 1024 * 1024,
+            recent_bytes: 4 * 1024 * 1024,
+            open_files_max: 256,
+            zero_fill: true,
+        }
+    }
+}
+
+/// An open log: its readers' side, its writer, and what opening it found.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    /// For reading and for background work.
+    pub log: Log,
+    /// For appending.
+    pub writer: LogWriter,
+    /// What was found and done.
+    pub report: RecoveryReport,
+}
+
+/// A handle to an open log. Clones are handles to the same log; the directory is locked until the
+/// last of them, and the writer, are gone.
+#[derive(Clone, Debug)]
+pub(crate) struct Log {
+    shared: Arc<Shared>,
+}
+
+impl Log {
+    /// Opens the log in a directory, and makes one if `create` says so and there is none.
+    ///
+    /// # Errors
+    /// See [`LogOpenError`]. Where durable data is damaged, nothing was changed.
+    pub(crate) fn open(
+        disk: Arc<dyn Disk>,
+        host: Arc<dyn Host>,
+        options: LogOptions,
+        create: bool,
+    ) -> Result<Opened, LogOpenError> {
+        open::open(disk, host, options, create)
+    }
+
+    /// Checks the log in a directory that no process has open, without changing anything.
+    ///
+    /// # Errors
+    /// As [`Self::open`], where there is not enough left to look at.
+    pub(crate) fn inspect(
+        disk: &Arc<dyn Disk>,
+        progress: &mut dyn FnMut(VerifyProgress),
+    ) -> Result<LogVerification, LogOpenError> {
+        verify::inspect(disk, progress)
+    }
+
+    /// What the store is.
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.shared.identity
+    }
+
+    /// The position behind the last durable event.
+    pub(crate) fn end(&self) -> Position {
+        self.shared.end()
+    }
+
+    /// The place behind the last durable unit.
+    pub(crate) fn place(&self) -> Place {
+        self.shared.state.read().place()
+    }
+
+    /// When the last unit was committed, in microseconds since 1970; none in an empty log.
+    pub(crate) fn last_committed_us(&self) -> Option<i64> {
+        let committed_us = self.shared.state.read().active().facts.mark.committed_us;
+        (committed_us != i64::MIN).then_some(committed_us)
+    }
+
+    /// When the unit that holds a position was committed, in microseconds since 1970, if the unit
+    /// is one of the last, which are kept in memory.
+    pub(crate) fn committed_us(&self, position: Position) -> Option<i64> {
+        self.shared.state.read().recent.committed_us(position)
+    }
+
+    /// Events from `from` to in front of `to` and the end, at least one if there is one, at most
+    /// about 256 KiB at once and, beyond the first, at most `len_bytes_max` bytes. Go on behind the
+    /// last run.
+    ///
+    /// # Errors
+    /// [`StorageError::Damaged`] if a checksum is wrong, and what the disk says.
+    pub(crate) fn read(
+        &self,
+        from: Position,
+        to: Position,
+        len_bytes_max: usize,
+    ) -> Result<Chunk, StorageError> {
+        self.shared.read(from, to, len_bytes_max)
+    }
+
+    /// The events directly in front of `before`, ascending: at least one if there is one, beyond
+    /// that at most `events_max` and `len_bytes_max` bytes. Go on in front of the first run.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) fn read_back(
+        &self,
+        before: Position,
+        events_max: usize,
+        len_bytes_max: usize,
+    ) -> Result<Chunk, StorageError> {
+        self.shared.read_back(before, events_max, len_bytes_max)
+    }
+
+    /// The events at these ascending positions; those that were removed or are not yet there are
+    /// left out. Events that lie close together are read by one call.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) fn read_at(&self, positions: &[Position]) -> Result<Chunk, StorageError> {
+        self.shared.read_at(positions)
+    }
+
+    /// The first position whose event was created at this time or later; the end if there is none.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) fn position_at(&self, created: Timestamp) -> Result<Position, StorageError> {
+        self.shared.position_at(created)
+    }
+
+    /// Shows the units that hold events from a position on, or state records behind it, to the end
+    /// of the log: for rebuilding what is derived from requests and state. May begin earlier, at the
+    /// start of a segment or the last checkpoint.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and what `visit` says.
+    pub(crate) fn units(
+        &self,
+        from: Position,
+        visit: &mut dyn FnMut(Unit) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.shared.units(from, visit)
+    }
+
+    /// The manifest.
+    pub(crate) fn manifest(&self) -> &Manifest {
+        &self.shared.manifest
+    }
+
+    /// Writes a checkpoint of everything durable. It counts from when the manifest names it.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(crate) fn checkpoint(&self) -> Result<PreparedCheckpoint, StorageError> {
+        self.shared.checkpoint()
+    }
+
+    /// One piece of background work. After an error, stop calling it and stop the store.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(crate) fn keeper_step(&self) -> Result<KeeperProgress, StorageError> {
+        self.shared.keeper_step()
+    }
+
+    /// Reads and checks everything that is durable.
+    ///
+    /// # Errors
+    /// Only what prevents looking at all; what is damaged is in the answer.
+    pub(crate) fn verify(
+        &self,
+        progress: &mut dyn FnMut(VerifyProgress),
+    ) -> Result<LogVerification, StorageError> {
+        verify::verify(&self.shared, progress)
+    }
+}
+
+#[cfg(test)]
+mod tests;

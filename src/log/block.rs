@@ -1,0 +1,328 @@
+//! Blocks: the records that begin within one stretch of 256 KiB of a segment. They are read by one
+//! call, checked once, and shared.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::disk::DiskFile;
+use crate::format::FormatError;
+use crate::format::checksum::Salt;
+use crate::format::footer::PAGE_EVENTS;
+use crate::format::record::{HEADER_LEN_BYTES_MAX, Layout};
+use crate::log::chunk::{Chunk, Run};
+use crate::log::error::StorageError;
+use crate::log::facts::Offsets;
+use crate::model::Position;
+
+/// The stretch whose records are read together, in bytes.
+pub(super) const BLOCK_BYTES: u32 = 256 * 1024;
+
+/// Which bytes to read, and which records begin in them.
+pub(super) struct BlockPlan {
+    pub(super) segment: u32,
+    pub(super) number: u32,
+    pub(super) name: Arc<str>,
+    pub(super) file: Arc<dyn DiskFile>,
+    first: Position,
+    /// Offsets in the segment; 0 where the event was removed.
+    offsets: Vec<u32>,
+    /// The last record ends at or before this.
+    limit: u32,
+}
+
+/// Where one record is.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: u32,
+    len: u32,
+}
+
+/// Verified records.
+#[derive(Debug)]
+pub(super) struct Block {
+    first: Position,
+    spans: Vec<Span>,
+    bytes: Bytes,
+}
+
+/// The offset of an event, and the offset behind which it cannot reach.
+pub(super) fn offset_and_limit(
+    offsets: &dyn Offsets,
+    index: usize,
+) -> Result<Option<(u32, u32)>, StorageError> {
+    let page = offsets.page(index / PAGE_EVENTS)?;
+    let at = index % PAGE_EVENTS;
+    let Some(offset) = page.offset(at) else {
+        return Ok(None);
+    };
+    let next = index + 1;
+    let limit = if next >= offsets.events() {
+        Some(offsets.end_offset())
+    } else if at + 1 < PAGE_EVENTS {
+        page.offset(at + 1)
+    } else {
+        offsets.page_first_offset(next / PAGE_EVENTS)
+    };
+    Ok(Some((offset, limit.unwrap_or(offsets.end_offset()))))
+}
+
+/// The first event at or behind an offset.
+fn first_from(offsets: &dyn Offsets, offset: u32) -> Result<usize, StorageError> {
+    let pages = offsets.events().div_ceil(PAGE_EVENTS);
+    let before = |page: usize| {
+        let first = offsets.page_first_offset(page);
+        first.is_some_and(|first| first < offset)
+    };
+    let behind = partition_point(pages, before);
+    let Some(page) = behind.checked_sub(1) else {
+        return Ok(0);
+    };
+    let count = (offsets.events() - page * PAGE_EVENTS).min(PAGE_EVENTS);
+    let content = offsets.page(page)?;
+    let before = |index: usize| content.offset(index).is_some_and(|at| at < offset);
+    Ok(page * PAGE_EVENTS + partition_point(count, before))
+}
+
+/// The first number below `count` for which `before` is false.
+fn partition_point(count: usize, before: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, count);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if before(middle) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
+
+impl BlockPlan {
+    /// Plans the block that the event at an index begins in.
+    pub(super) fn new(
+        offsets: &dyn Offsets,
+        index: usize,
+        segment: u32,
+        (name, file): (&Arc<str>, &Arc<dyn DiskFile>),
+        segment_first: Position,
+    ) -> Result<Option<Self>, StorageError> {
+        let Some((offset, _)) = offset_and_limit(offsets, index)? else {
+            return Ok(None);
+        };
+        let number = offset / BLOCK_BYTES;
+        let end = (number + 1).saturating_mul(BLOCK_BYTES);
+        let first_index = first_from(offsets, number * BLOCK_BYTES)?;
+        let mut planned = Vec::with_capacity(1024);
+        let mut page_number = first_index / PAGE_EVENTS;
+        let mut page = offsets.page(page_number)?;
+        let mut limit = None;
+        while limit.is_none() {
+            let next = first_index + planned.len();
+            if next >= offsets.events() {
+                break;
+            }
+            if next / PAGE_EVENTS != page_number {
+                page_number = next / PAGE_EVENTS;
+                page = offsets.page(page_number)?;
+            }
+            let from = planned.len();
+            if !page.unpack(next % PAGE_EVENTS, &mut planned) {
+                break;
+            }
+            let group = planned.get(from..).unwrap_or_default();
+            if let Some(at) = group.iter().position(|offset| *offset >= end) {
+                limit = group.get(at).copied();
+                planned.truncate(from + at);
+            }
+        }
+        Ok(Some(Self {
+            segment,
+            number,
+            name: Arc::clone(name),
+            file: Arc::clone(file),
+            first: segment_first.plus(u64::try_from(first_index).unwrap_or(u64::MAX)),
+            offsets: planned,
+            limit: limit.unwrap_or(offsets.end_offset()),
+        }))
+    }
+
+    /// Reads and checks the block.
+    pub(super) fn read(&self, salt: &Salt) -> Result<Block, StorageError> {
+        let size = |len: u32| usize::try_from(len).unwrap_or(usize::MAX);
+        let present = self.offsets.iter().filter(|offset| **offset > 0);
+        let start = present.clone().next().copied().unwrap_or(self.limit);
+        let last = present.clone().next_back().copied().unwrap_or(self.limit);
+        let boundary = (self.number + 1).saturating_mul(BLOCK_BYTES);
+        let header_len = u32::try_from(HEADER_LEN_BYTES_MAX).unwrap_or(u32::MAX);
+        let end = boundary
+            .max(last.saturating_add(header_len))
+            .min(self.limit);
+        let mut bytes = vec![0; size(end.saturating_sub(start))];
+        self.read_at(start, &mut bytes)?;
+        if last < self.limit {
+            let damaged = |error| StorageError::damaged(&self.name, last.into(), error);
+            let from = size(last - start);
+            let layout = Layout::parse(bytes.get(from..).unwrap_or_default()).map_err(damaged)?;
+            let record_end = from + layout.record_len();
+            if record_end > size(self.limit - start) {
+                return Err(damaged(FormatError::Invalid("a record's length")));
+            }
+            let read = bytes.len();
+            if record_end > read {
+                // Believed only after its checksum: the length comes from the record's header.
+                let position = self.position(self.offsets.len() - 1);
+                let header = bytes.get(from..).unwrap_or_default();
+                layout
+                    .check_header(header, position, salt)
+                    .map_err(damaged)?;
+                bytes.resize(record_end, 0);
+                let at = start + u32::try_from(read).unwrap_or(u32::MAX);
+                self.read_at(at, bytes.get_mut(read..).unwrap_or_default())?;
+            }
+        }
+        let spans = self.check(start, &bytes, salt)?;
+        Ok(Block {
+            first: self.first,
+            spans,
+            bytes: bytes.into(),
+        })
+    }
+
+    fn position(&self, index: usize) -> Position {
+        self.first.plus(u64::try_from(index).unwrap_or(u64::MAX))
+    }
+
+    fn read_at(&self, offset: u32, bytes: &mut [u8]) -> Result<(), StorageError> {
+        let read = self.file.read_at(offset.into(), bytes);
+        let read = read.map_err(|error| StorageError::io("read", &self.name, error))?;
+        match read == bytes.len() {
+            true => Ok(()),
+            false => {
+                let error = FormatError::Truncated("a segment");
+                Err(StorageError::damaged(&self.name, offset.into(), error))
+            }
+        }
+    }
+
+    fn check(&self, start: u32, bytes: &[u8], salt: &Salt) -> Result<Vec<Span>, StorageError> {
+        let mut spans = Vec::with_capacity(self.offsets.len());
+        for (position, offset) in (self.first.0..).map(Position).zip(&self.offsets) {
+            let Some(from) = offset.checked_sub(start) else {
+                spans.push(Span { start: 0, len: 0 });
+                continue;
+            };
+            let record = usize::try_from(from)
+                .ok()
+                .and_then(|from| bytes.get(from..));
+            let len = check_record(record.unwrap_or_default(), position, salt)
+                .map_err(|error| StorageError::damaged(&self.name, (*offset).into(), error))?;
+            spans.push(Span { start: from, len });
+        }
+        Ok(spans)
+    }
+}
+
+/// Checks both checksums of the record at the start of the bytes, and gives its length in bytes.
+pub(super) fn check_record(
+    bytes: &[u8],
+    position: Position,
+    salt: &Salt,
+) -> Result<u32, FormatError> {
+    let layout = Layout::parse(bytes)?;
+    layout.check_header(bytes, position, salt)?;
+    layout.check_payload(bytes)?;
+    u32::try_from(layout.record_len()).map_err(|_| FormatError::Invalid("a record's length"))
+}
+
+impl Block {
+    pub(super) fn end(&self) -> Position {
+        self.first
+            .plus(u64::try_from(self.spans.len()).unwrap_or(u64::MAX))
+    }
+
+    /// How much memory it takes, in bytes.
+    pub(super) fn weight(&self) -> usize {
+        self.bytes.len() + self.spans.len() * size_of::<Span>()
+    }
+
+    /// The records from `from` to `to`, as many as fit, at least one.
+    pub(super) fn chunk(&self, from: Position, to: Position, len_bytes_max: usize) -> Chunk {
+        let mut left = len_bytes_max;
+        let mut count = 0usize;
+        for span in self.between(from, to) {
+            let len = usize::try_from(span.len).unwrap_or(usize::MAX);
+            if len > left && count > 0 {
+                break;
+            }
+            left = left.saturating_sub(len);
+            count += 1;
+        }
+        self.runs(from, count)
+    }
+
+    /// The records directly in front of `before`, as many as fit, at least one.
+    pub(super) fn chunk_back(
+        &self,
+        before: Position,
+        events_max: usize,
+        len_bytes_max: usize,
+    ) -> Chunk {
+        let mut left = len_bytes_max;
+        let mut count = 0usize;
+        for span in self.between(self.first, before).iter().rev() {
+            let len = usize::try_from(span.len).unwrap_or(usize::MAX);
+            if count > 0 && (len > left || count >= events_max) {
+                break;
+            }
+            left = left.saturating_sub(len);
+            count += 1;
+        }
+        let back = u64::try_from(count).unwrap_or(u64::MAX);
+        self.runs(Position(before.0.saturating_sub(back)), count)
+    }
+
+    fn between(&self, from: Position, to: Position) -> &[Span] {
+        let index = |position: Position| {
+            let index = position.0.saturating_sub(self.first.0);
+            usize::try_from(index).map_or(self.spans.len(), |index| index.min(self.spans.len()))
+        };
+        self.spans.get(index(from)..index(to)).unwrap_or_default()
+    }
+
+    fn runs(&self, from: Position, count: usize) -> Chunk {
+        let to = from.plus(u64::try_from(count).unwrap_or(u64::MAX));
+        let mut chunk = Chunk::default();
+        let mut open: Option<(Position, Span, u32)> = None;
+        for (position, span) in (from.0..).map(Position).zip(self.between(from, to)) {
+            open = match open {
+                Some((first, run, count)) if run.start + run.len == span.start && span.len > 0 => {
+                    let run = Span {
+                        len: run.len + span.len,
+                        ..run
+                    };
+                    Some((first, run, count + 1))
+                }
+                other => {
+                    self.close(other, &mut chunk);
+                    (span.len > 0).then_some((position, *span, 1))
+                }
+            };
+        }
+        self.close(open, &mut chunk);
+        chunk
+    }
+
+    fn close(&self, run: Option<(Position, Span, u32)>, chunk: &mut Chunk) {
+        if let Some((first, span, count)) = run {
+            let start = usize::try_from(span.start).unwrap_or(usize::MAX);
+            let len = usize::try_from(span.len).unwrap_or(0);
+            let bytes = self.bytes.slice(start..start + len);
+            chunk.push(Run {
+                first,
+                count,
+                bytes,
+            });
+        }
+    }
+}

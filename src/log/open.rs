@@ -1,0 +1,317 @@
+//! Opening a log: making one, or acting on what the survey found. Every step can be cut short and
+//! done again: until the new manifest is in force nothing is changed but bytes that were never
+//! acknowledged, and those are copied away first.
+
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::disk::{Disk, Host};
+use crate::format::checksum::Salt;
+use crate::format::floor::{FILE_LEN_BYTES, Floor};
+use crate::format::manifest::ManifestData;
+use crate::format::names::FileName;
+use crate::format::segment::HEADER_LEN_BYTES;
+use crate::format::store::{Identity, UNIT_ALIGN_MAX};
+use crate::format::unit::Place;
+use crate::log::cache::Cache;
+use crate::log::error::{LogOpenError, StorageError};
+use crate::log::file::write_new;
+use crate::log::manifest::{Manifest, write_manifest};
+use crate::log::recovery::{Survey, Torn, TornTail, survey};
+use crate::log::sealed::{SealedFiles, read_exact};
+use crate::log::segment::{CAPACITY_MIN, Spare, create_segment, is_untouched};
+use crate::log::shared::{FloorFile, Pace, Shared};
+use crate::log::state::{Live, Recent, State};
+use crate::log::writer::ZERO_STEP_BYTES;
+use crate::log::{Log, LogOptions, LogWriter, Opened};
+use crate::model::{Lineage, Position, StoreId};
+
+/// The largest segment, in bytes: offsets have 32 bits, and a unit and a footer must fit behind.
+const SEGMENT_SIZE_MAX: u32 = 1 << 31;
+const FIRST_SEGMENT: u32 = 0;
+
+/// See [`Log::open`].
+pub(super) fn open(
+    disk: Arc<dyn Disk>,
+    host: Arc<dyn Host>,
+    options: LogOptions,
+    create: bool,
+) -> Result<Opened, LogOpenError> {
+    let options = LogOptions {
+        segment_size_bytes: (options.segment_size_bytes).clamp(CAPACITY_MIN, SEGMENT_SIZE_MAX),
+        ..options
+    };
+    let store = FileName::Store.to_string();
+    let has_store = |files: &[(String, u64)]| files.iter().any(|(name, _)| *name == store);
+    if !create && !has_store(&list(&*disk)?) {
+        return Err(LogOpenError::NotFound);
+    }
+    let lock_name = FileName::Lock.to_string();
+    let lock = match disk.lock(&lock_name) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            return Err(LogOpenError::Locked);
+        }
+        other => other.map_err(|error| StorageError::io("lock", &lock_name, error))?,
+    };
+    let mut files = list(&*disk)?;
+    let created = !has_store(&files);
+    if created {
+        create_store(&*disk, &*host, &options, &files)?;
+        files = list(&*disk)?;
+    }
+    let mut survey = survey(&*disk, &files, true)?;
+    survey.report.created = created;
+    repair(&*disk, &mut survey, &files)?;
+    let manifest = Manifest::new(
+        Arc::clone(&disk),
+        Arc::clone(&survey.manifest),
+        survey.before.clone(),
+    );
+    // From here on a unit of the last writer cannot be taken for one of this writer.
+    manifest.update(|manifest| manifest.epoch += 1)?;
+    survey.report.unknown_files = tidy(&*disk, &manifest, &survey, &files);
+    let shared = share(disk, host, options, survey, manifest, lock)?;
+    Ok(shared)
+}
+
+fn list(disk: &dyn Disk) -> Result<Vec<(String, u64)>, StorageError> {
+    let files = disk.list();
+    files.map_err(|error| StorageError::io("list", "the data directory", error))
+}
+
+/// Makes a store. The file `store` comes last: before it is there, nobody has written an event.
+fn create_store(
+    disk: &dyn Disk,
+    host: &dyn Host,
+    options: &LogOptions,
+    files: &[(String, u64)],
+) -> Result<(), LogOpenError> {
+    clear_draft(disk, files)?;
+    let random = || host.random_uuid().into_bytes();
+    let identity = Identity {
+        store: StoreId(host.random_uuid()),
+        lineage: Lineage(host.random_uuid()),
+        record_salt: Salt::new(random()),
+        unit_salt: Salt::new(random()),
+        unit_align: (options.unit_align.max(8).next_power_of_two()).min(UNIT_ALIGN_MAX),
+        created_us: host.now_us(),
+    };
+    let segment = create_segment(disk, &identity, FIRST_SEGMENT, CAPACITY_MIN)?;
+    if options.zero_fill {
+        let len = ZERO_STEP_BYTES - HEADER_LEN_BYTES;
+        let zeros = vec![0; usize::try_from(len).unwrap_or(0)];
+        let filled = segment.file.write_all_at(HEADER_LEN_BYTES.into(), &zeros);
+        filled
+            .and_then(|()| segment.file.sync_data())
+            .map_err(|error| StorageError::io("fill", &segment.name, error))?;
+    }
+    let place = Place {
+        segment: segment.id,
+        offset: HEADER_LEN_BYTES,
+    };
+    write_new(disk, &FileName::Floor.to_string(), &first_floor(place))?;
+    let manifest = ManifestData {
+        generation: 1,
+        next_segment: segment.id + 1,
+        unsealed: vec![segment.id],
+        ..ManifestData::default()
+    };
+    write_manifest(disk, &manifest)?;
+    let (draft, store) = (
+        FileName::StoreDraft.to_string(),
+        FileName::Store.to_string(),
+    );
+    write_new(disk, &draft, &identity.encode())?;
+    disk.rename(&draft, &store)
+        .and_then(|()| disk.sync_directory())
+        .map_err(|error| StorageError::io("rename", &store, error))?;
+    Ok(())
+}
+
+fn first_floor(end: Place) -> Vec<u8> {
+    let floor = Floor {
+        number: 0,
+        generation: 1,
+        position: Position::START,
+        end,
+        epoch: 0,
+        clean: false,
+    };
+    let (_, mut file) = floor.encode();
+    file.resize(FILE_LEN_BYTES, 0);
+    file
+}
+
+/// Removes what a creation that was cut short left behind. Anything else means that `store` was
+/// lost, and nothing is touched.
+fn clear_draft(disk: &dyn Disk, files: &[(String, u64)]) -> Result<(), LogOpenError> {
+    let lost = || {
+        LogOpenError::from(StorageError::Missing {
+            file: FileName::Store.to_string().into(),
+            len_bytes: 0,
+        })
+    };
+    let mut drafts = Vec::new();
+    for (name, _) in files {
+        match FileName::parse(name) {
+            Some(FileName::Segment(FIRST_SEGMENT)) if is_untouched(disk, name)? => {}
+            Some(FileName::Manifest(1) | FileName::ManifestDraft) => {}
+            Some(FileName::Floor | FileName::StoreDraft) => {}
+            Some(FileName::Lock) | None => continue,
+            Some(_) => return Err(lost()),
+        }
+        drafts.push(name);
+    }
+    for name in drafts {
+        let removed = disk.remove(name);
+        removed.map_err(|error| StorageError::io("remove", name, error))?;
+    }
+    Ok(())
+}
+
+/// Makes sure that what was found is durable, and takes out what was never acknowledged.
+fn repair(
+    disk: &dyn Disk,
+    survey: &mut Survey,
+    files: &[(String, u64)],
+) -> Result<(), LogOpenError> {
+    for torn in &survey.torn {
+        let spare = torn_file(survey, torn);
+        let len = usize::try_from(torn.len).unwrap_or(usize::MAX);
+        let bytes = read_exact(&*spare.file, &spare.name, torn.offset.into(), len)?;
+        let taken = |name: &String| files.iter().any(|(file, _)| file == name);
+        let quarantine = (0..=u16::MAX)
+            .map(|number| {
+                let (segment, offset) = (spare.id, torn.offset);
+                let name = FileName::Quarantine {
+                    segment,
+                    offset,
+                    number,
+                };
+                name.to_string()
+            })
+            .find(|name| !taken(name))
+            .unwrap_or_else(|| FileName::StoreDraft.to_string());
+        write_new(disk, &quarantine, &bytes)?;
+        let synced = disk.sync_directory();
+        synced.map_err(|error| StorageError::io("sync the directory of", &quarantine, error))?;
+        survey.report.torn.push(TornTail {
+            file: spare.name.to_string(),
+            offset: torn.offset,
+            len_bytes: torn.len,
+            quarantine,
+        });
+    }
+    for torn in &survey.torn {
+        let spare = torn_file(survey, torn);
+        let zeros = vec![0; usize::try_from(torn.len).unwrap_or(usize::MAX)];
+        let written = spare.file.write_all_at(torn.offset.into(), &zeros);
+        written
+            .and_then(|()| spare.file.sync_data())
+            .map_err(|error| StorageError::io("clear", &spare.name, error))?;
+    }
+    // Nobody saw the sync of the last unit succeed: the disk gave its bytes, now it promises them.
+    // They are the same bytes in the same place, so a crash in between cannot hurt them.
+    if let Some(last) = survey.unwitnessed
+        && let Some(walked) = survey.walked.get(last.segment)
+    {
+        let spare = &walked.spare;
+        let len = usize::try_from(last.len).unwrap_or(usize::MAX);
+        let bytes = read_exact(&*spare.file, &spare.name, last.offset.into(), len)?;
+        let written = spare.file.write_all_at(last.offset.into(), &bytes);
+        written
+            .and_then(|()| spare.file.sync_data())
+            .map_err(|error| StorageError::io("write again", &spare.name, error))?;
+    }
+    Ok(())
+}
+
+fn torn_file<'a>(survey: &'a Survey, torn: &Torn) -> &'a Spare {
+    let walked = survey.walked.get(torn.segment).map(|walked| &walked.spare);
+    let found = walked.or(survey.spare.as_ref());
+    found.expect("torn bytes are in a segment that was looked at")
+}
+
+/// Removes derived files that nothing names, and says which other files nothing names.
+fn tidy(
+    disk: &dyn Disk,
+    manifest: &Manifest,
+    survey: &Survey,
+    files: &[(String, u64)],
+) -> Vec<String> {
+    let current = manifest.current();
+    let before = &survey.manifest;
+    let named: Vec<FileName> = (current.files().chain(before.files())).collect();
+    let mut unknown = Vec::new();
+    for (name, _) in files {
+        match FileName::parse(name) {
+            Some(parsed) if named.contains(&parsed) => {}
+            Some(FileName::Table(_) | FileName::Checkpoint { .. } | FileName::ManifestDraft) => {
+                let _stays = disk.remove(name);
+            }
+            Some(FileName::Manifest(generation)) if generation < before.generation => {
+                let _stays = disk.remove(name);
+            }
+            Some(FileName::Segment(_) | FileName::Quarantine { .. }) | None => {
+                unknown.push(name.clone());
+            }
+            Some(_) => {}
+        }
+    }
+    unknown
+}
+
+fn share(
+    disk: Arc<dyn Disk>,
+    host: Arc<dyn Host>,
+    options: LogOptions,
+    survey: Survey,
+    manifest: Manifest,
+    lock: Box<dyn std::fmt::Debug + Send + Sync>,
+) -> Result<Opened, LogOpenError> {
+    let name = FileName::Floor.to_string();
+    let floor = disk.open(&name);
+    let floor = FloorFile {
+        file: floor.map_err(|error| StorageError::io("open", &name, error))?,
+        number: survey.floor.map_or(0, |floor| floor.number),
+        written: None,
+        failed: None,
+    };
+    let zeroed = survey.walked.last().map_or(0, |walked| walked.spare.zeroed);
+    let live = survey.walked.into_iter().map(|walked| Live {
+        facts: walked.facts,
+        file: walked.spare.file,
+        name: walked.spare.name,
+        capacity: walked.spare.capacity,
+    });
+    let state = State {
+        live: live.collect(),
+        recent: Recent::new(options.recent_bytes),
+        touched_us: host.now_us(),
+        written_bytes: 0,
+    };
+    let epoch = manifest.current().epoch;
+    let shared = Arc::new(Shared {
+        disk,
+        host,
+        options,
+        identity: survey.identity,
+        manifest,
+        state: RwLock::new(state),
+        blocks: Cache::new(options.read_cache_bytes),
+        sealed: SealedFiles::new(options.open_files_max, options.read_cache_bytes),
+        spare: Mutex::new(survey.spare),
+        sealing: Mutex::new(()),
+        floor: Mutex::new(floor),
+        pace: Mutex::new(Pace::default()),
+        start: survey.start,
+        _lock: lock,
+    });
+    Ok(Opened {
+        writer: LogWriter::new(Arc::clone(&shared), zeroed, epoch),
+        log: Log { shared },
+        report: survey.report,
+    })
+}

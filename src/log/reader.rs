@@ -1,0 +1,335 @@
+//! Reading events by position: from the units in memory, from cached blocks, from the disk. Nothing
+//! is given out whose checksums were not found right.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::disk::DiskFile;
+use crate::format::FormatError;
+use crate::format::footer::{CreatedRange, RANGE_EVENTS};
+use crate::format::manifest::{ManifestData, SealedSegment};
+use crate::format::record::Layout;
+use crate::log::block::{BLOCK_BYTES, Block, BlockPlan, check_record, offset_and_limit};
+use crate::log::chunk::{Chunk, Run};
+use crate::log::error::StorageError;
+use crate::log::facts::Offsets;
+use crate::log::sealed::{SealedFile, SealedOffsets, read_exact};
+use crate::log::shared::Shared;
+use crate::model::{Position, Timestamp};
+
+/// Single records whose distance is less than this are read by one call, in bytes.
+const NEAR_BYTES: u32 = 64 * 1024;
+/// The most positions that are planned together.
+const PLANNED_MAX: usize = 128;
+
+/// Where a single record lies.
+struct Located {
+    position: Position,
+    segment: u32,
+    name: Arc<str>,
+    file: Arc<dyn DiskFile>,
+    offset: u32,
+    limit: u32,
+}
+
+/// The sealed segment that holds a position.
+pub(super) fn sealed_holding(
+    manifest: &ManifestData,
+    position: Position,
+) -> Option<&SealedSegment> {
+    let sealed = &manifest.sealed;
+    let behind = sealed.partition_point(|segment| segment.first_position <= position);
+    let segment = sealed.get(behind.checked_sub(1)?)?;
+    (position < segment.end_position()).then_some(segment)
+}
+
+fn index_in(position: Position, first: Position) -> usize {
+    usize::try_from(position.0.saturating_sub(first.0)).unwrap_or(usize::MAX)
+}
+
+impl Shared {
+    pub(super) fn end(&self) -> Position {
+        self.state.read().end()
+    }
+
+    pub(super) fn read(
+        &self,
+        from: Position,
+        to: Position,
+        len_bytes_max: usize,
+    ) -> Result<Chunk, StorageError> {
+        let state = self.state.read();
+        let to = to.min(state.end());
+        if from >= to {
+            return Ok(Chunk::default());
+        }
+        let recent = state.recent.read(from, to, len_bytes_max);
+        drop(state);
+        match recent {
+            Some(chunk) => Ok(chunk),
+            None => {
+                let block = self.block(from)?;
+                Ok(block.chunk(from, to, len_bytes_max))
+            }
+        }
+    }
+
+    pub(super) fn read_back(
+        &self,
+        before: Position,
+        events_max: usize,
+        len_bytes_max: usize,
+    ) -> Result<Chunk, StorageError> {
+        let before = before.min(self.end());
+        let Some(last) = before.0.checked_sub(1) else {
+            return Ok(Chunk::default());
+        };
+        let block = self.block(Position(last))?;
+        Ok(block.chunk_back(before, events_max, len_bytes_max))
+    }
+
+    /// The block that holds a position in front of the end.
+    fn block(&self, position: Position) -> Result<Arc<Block>, StorageError> {
+        let plan = self.with_offsets(position, |offsets, segment, file, first| {
+            let index = index_in(position, first);
+            if let Some((offset, _)) = offset_and_limit(offsets, index)? {
+                let key = (segment, offset / BLOCK_BYTES);
+                let cached = self.blocks.find(key);
+                if let Some(block) = cached.filter(|block| block.end() > position) {
+                    return Ok(Err(block));
+                }
+            }
+            BlockPlan::new(offsets, index, segment, file, first).map(Ok)
+        })?;
+        let plan = match plan {
+            Err(cached) => return Ok(cached),
+            Ok(plan) => plan.ok_or_else(|| self.lost(position))?,
+        };
+        let block = Arc::new(plan.read(&self.identity.record_salt)?);
+        let weight = block.weight();
+        self.blocks
+            .insert((plan.segment, plan.number), Arc::clone(&block), weight);
+        Ok(block)
+    }
+
+    /// Looks at the offsets of the segment that holds a position in front of the end.
+    fn with_offsets<T>(
+        &self,
+        position: Position,
+        look: impl FnOnce(
+            &dyn Offsets,
+            u32,
+            (&Arc<str>, &Arc<dyn DiskFile>),
+            Position,
+        ) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        let state = self.state.read();
+        if let Some(live) = state.holding(position) {
+            let facts = &live.facts;
+            return look(facts, facts.segment, (&live.name, &live.file), facts.first);
+        }
+        drop(state);
+        let sealed = self.sealed_at(position)?;
+        let offsets = SealedOffsets {
+            files: &self.sealed,
+            sealed: &sealed,
+            salt: &self.identity.record_salt,
+        };
+        let first = sealed.footer.first_position;
+        look(&offsets, sealed.id, (&sealed.name, &sealed.file), first)
+    }
+
+    pub(super) fn sealed_at(&self, position: Position) -> Result<Arc<SealedFile>, StorageError> {
+        let manifest = self.manifest.current();
+        let entry = sealed_holding(&manifest, position).ok_or_else(|| self.lost(position))?;
+        self.sealed.open(&*self.disk, entry)
+    }
+
+    fn lost(&self, position: Position) -> StorageError {
+        let error = FormatError::Invalid("the list of segments");
+        StorageError::damaged(&format!("the place of event {position}"), 0, error)
+    }
+
+    pub(super) fn read_at(&self, positions: &[Position]) -> Result<Chunk, StorageError> {
+        let mut chunk = Chunk::default();
+        for planned in positions.chunks(PLANNED_MAX) {
+            self.read_planned(planned, &mut chunk)?;
+        }
+        Ok(chunk)
+    }
+
+    fn read_planned(&self, positions: &[Position], chunk: &mut Chunk) -> Result<(), StorageError> {
+        let mut found: Vec<(Position, Run)> = Vec::with_capacity(positions.len());
+        let mut missing = Vec::new();
+        for &position in positions {
+            let state = self.state.read();
+            if position >= state.end() {
+                continue;
+            }
+            let recent = state.recent.record(position);
+            drop(state);
+            match recent {
+                Some(run) => found.push((position, run)),
+                None => missing.push(position),
+            }
+        }
+        let mut located = Vec::with_capacity(missing.len());
+        for position in missing {
+            match self.locate(position)? {
+                Err(run) => found.extend(run.map(|run| (position, run))),
+                Ok(place) => located.push(place),
+            }
+        }
+        let mut rest = &*located;
+        while let Some(first) = rest.first() {
+            let near = |pair: &[Located]| match pair {
+                [before, after] => {
+                    before.segment == after.segment
+                        && after.offset.saturating_sub(before.offset) < NEAR_BYTES
+                        && after.offset.saturating_sub(first.offset) < 4 * BLOCK_BYTES
+                }
+                _ => false,
+            };
+            let count = 1 + rest.windows(2).take_while(|pair| near(pair)).count();
+            let (group, behind) = rest.split_at(count);
+            self.read_near(group, &mut found)?;
+            rest = behind;
+        }
+        found.sort_by_key(|(position, _)| *position);
+        found.into_iter().for_each(|(_, run)| chunk.push(run));
+        Ok(())
+    }
+
+    /// Where a record is; if its block is cached, the record itself, or none if it was removed.
+    fn locate(&self, position: Position) -> Result<Result<Located, Option<Run>>, StorageError> {
+        self.with_offsets(position, |offsets, segment, (name, file), first| {
+            let index = index_in(position, first);
+            let place = offset_and_limit(offsets, index)?;
+            let (offset, limit) = place.ok_or_else(|| self.lost(position))?;
+            if offset == 0 {
+                return Ok(Err(None));
+            }
+            let cached = self.blocks.find((segment, offset / BLOCK_BYTES));
+            if let Some(block) = cached.filter(|block| block.end() > position) {
+                let run = block.chunk(position, position.next(), usize::MAX);
+                return Ok(Err(run.runs.into_iter().next()));
+            }
+            Ok(Ok(Located {
+                position,
+                segment,
+                name: Arc::clone(name),
+                file: Arc::clone(file),
+                offset,
+                limit,
+            }))
+        })
+    }
+
+    /// Reads records of one segment that lie close together.
+    fn read_near(
+        &self,
+        group: &[Located],
+        found: &mut Vec<(Position, Run)>,
+    ) -> Result<(), StorageError> {
+        let (Some(first), Some(last)) = (group.first(), group.last()) else {
+            return Ok(());
+        };
+        let end = last.limit.min(last.offset.saturating_add(NEAR_BYTES));
+        let size = |len: u32| usize::try_from(len).unwrap_or(usize::MAX);
+        let len = size(end.saturating_sub(first.offset));
+        let bytes = read_exact(&*first.file, &first.name, first.offset.into(), len)?;
+        let bytes = Bytes::from(bytes);
+        let salt = &self.identity.record_salt;
+        for place in group {
+            let damaged = |error| StorageError::damaged(&place.name, place.offset.into(), error);
+            let mut record = bytes.slice(size(place.offset - first.offset)..);
+            let layout = Layout::parse(&record).map_err(damaged)?;
+            if layout.record_len() > record.len() {
+                layout
+                    .check_header(&record, place.position, salt)
+                    .map_err(damaged)?;
+                if layout.record_len() > size(place.limit - place.offset) {
+                    return Err(damaged(FormatError::Invalid("a record's length")));
+                }
+                let at = place.offset.into();
+                record = read_exact(&*place.file, &place.name, at, layout.record_len())?.into();
+            }
+            let len = check_record(&record, place.position, salt).map_err(damaged)?;
+            let run = Run {
+                first: place.position,
+                count: 1,
+                bytes: record.slice(..size(len)),
+            };
+            found.push((place.position, run));
+        }
+        Ok(())
+    }
+
+    /// The first position whose event was created at a time or later.
+    pub(super) fn position_at(&self, created: Timestamp) -> Result<Position, StorageError> {
+        let micros = created.micros();
+        let reaches = |range: &CreatedRange| range.max_us >= micros;
+        // The manifest is asked last: a segment that is sealed meanwhile is in both, never in none.
+        let live: Vec<(Position, Vec<CreatedRange>)> = {
+            let state = self.state.read();
+            let segments = state.live.iter().map(|live| &live.facts);
+            segments
+                .map(|facts| (facts.first, facts.created().to_vec()))
+                .collect()
+        };
+        let manifest = self.manifest.current();
+        for entry in manifest
+            .sealed
+            .iter()
+            .filter(|entry| reaches(&entry.created))
+        {
+            let sealed = self.sealed.open(&*self.disk, entry)?;
+            let found = self.created_in(entry.first_position, &sealed.footer.created, created)?;
+            if let Some(position) = found {
+                return Ok(position);
+            }
+        }
+        for (first, ranges) in live {
+            if let Some(position) = self.created_in(first, &ranges, created)? {
+                return Ok(position);
+            }
+        }
+        Ok(self.end())
+    }
+
+    fn created_in(
+        &self,
+        first: Position,
+        ranges: &[CreatedRange],
+        created: Timestamp,
+    ) -> Result<Option<Position>, StorageError> {
+        let per_range = u64::try_from(RANGE_EVENTS).unwrap_or(u64::MAX);
+        for (number, range) in (0u64..).zip(ranges) {
+            if range.max_us < created.micros() {
+                continue;
+            }
+            let mut from = first.plus(number * per_range);
+            let to = from.plus(per_range).min(self.end());
+            while from < to {
+                let chunk = self.read(from, to, usize::MAX)?;
+                let Some(last) = chunk.runs.last() else {
+                    break;
+                };
+                from = last.end();
+                for run in &chunk.runs {
+                    for record in run.records() {
+                        let (position, layout, _) = record.map_err(|error| {
+                            StorageError::damaged("an event in memory", 0, error)
+                        })?;
+                        let (at, asked) = (layout.created(), created);
+                        if (at.seconds(), at.nanos()) >= (asked.seconds(), asked.nanos()) {
+                            return Ok(Some(position));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+}

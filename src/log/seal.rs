@@ -1,0 +1,292 @@
+//! Sealing: a full segment gets its footer, is read back as a whole, and is never written again.
+//! And checkpoints: the same facts, in a file of their own, for a segment that is still written.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::disk::DiskFile;
+use crate::format::footer::{BLOCK_EVENTS, Digest, LEAF_EVENTS, Mark};
+use crate::format::manifest::{CheckpointEntry, SealedSegment};
+use crate::format::names::FileName;
+use crate::format::segment::HEADER_LEN_BYTES;
+use crate::format::unit::Place;
+use crate::log::error::StorageError;
+use crate::log::facts::ContentDigests;
+use crate::log::shared::Shared;
+use crate::log::walk::{Expected, READ_BYTES, WalkedUnit, Walker};
+use crate::model::Position;
+
+/// A checkpoint whose file is durable and which the manifest does not name yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PreparedCheckpoint {
+    entry: CheckpointEntry,
+}
+
+impl PreparedCheckpoint {
+    /// Everything in front of this position is covered.
+    pub(crate) fn position(&self) -> Position {
+        self.entry.position
+    }
+
+    /// What goes into the manifest.
+    pub(crate) fn entry(&self) -> CheckpointEntry {
+        self.entry
+    }
+}
+
+/// Digests of records in the order of their positions.
+pub(super) struct ContentHasher {
+    digests: ContentDigests,
+    leaf: blake3::Hasher,
+    position: u64,
+}
+
+impl ContentHasher {
+    /// Goes on behind the leaves of `before`; the records from there on come next.
+    pub(super) fn new(before: &ContentDigests, position: Position) -> Self {
+        Self {
+            digests: ContentDigests {
+                chain: before.chain,
+                blocks: Vec::new(),
+                leaves: before.leaves.clone(),
+            },
+            leaf: blake3::Hasher::new(),
+            position: position.0,
+        }
+    }
+
+    pub(super) fn push(&mut self, record: &[u8]) {
+        self.leaf.update(record);
+        self.position += 1;
+        if !self.position.is_multiple_of(LEAF_EVENTS) {
+            return;
+        }
+        self.digests.leaves.push(self.leaf.finalize().into());
+        self.leaf.reset();
+        if self.position.is_multiple_of(BLOCK_EVENTS) {
+            let mut block = blake3::Hasher::new();
+            block.update(&self.digests.chain);
+            for leaf in self.digests.leaves.drain(..) {
+                block.update(&leaf);
+            }
+            self.digests.chain = block.finalize().into();
+            self.digests.blocks.push(self.digests.chain);
+        }
+    }
+
+    pub(super) fn push_unit(&mut self, unit: &WalkedUnit<'_>) {
+        let offset = |record: &crate::log::facts::RecordEntry| {
+            usize::try_from(record.offset).unwrap_or(usize::MAX)
+        };
+        let records_end = crate::format::unit::HEADER_LEN + unit.records_bytes().len();
+        let ends = (unit.records.iter().skip(1).map(offset)).chain([records_end]);
+        for (start, end) in unit.records.iter().map(offset).zip(ends) {
+            self.push(unit.bytes.get(start..end).unwrap_or_default());
+        }
+    }
+
+    /// What a footer says at this place; the hasher goes on behind it.
+    pub(super) fn take(&mut self) -> ContentDigests {
+        let footer = self.digests.clone();
+        self.digests.blocks.clear();
+        footer
+    }
+}
+
+/// What to seal.
+struct Full {
+    file: Arc<dyn DiskFile>,
+    name: Arc<str>,
+    segment: u32,
+    first: Position,
+    end_offset: u32,
+}
+
+impl Shared {
+    /// Seals the full segment in front of the active one; false if there is none.
+    pub(super) fn seal_full_segment(&self) -> Result<bool, StorageError> {
+        let _sealing = self.sealing.lock();
+        let full = {
+            let state = self.state.read();
+            match &*state.live {
+                [full, _active, ..] => Full {
+                    file: Arc::clone(&full.file),
+                    name: Arc::clone(&full.name),
+                    segment: full.facts.segment,
+                    first: full.facts.first,
+                    end_offset: full.facts.end_offset,
+                },
+                _ => return Ok(false),
+            }
+        };
+        let mut hasher = blake3::Hasher::new();
+        let digests = self.walk_full(&full, &mut hasher)?;
+        let (footer_bytes, footer) = {
+            let state = self.state.read();
+            let facts = state.live.first().map(|live| live.facts.footer(&digests));
+            facts.expect("nobody else removes segments while we seal")
+        };
+        hasher.update(&footer_bytes);
+        let digest: Digest = hasher.finalize().into();
+        let len_bytes = self.write_footer(&full, &footer_bytes, &digest)?;
+        let entry = SealedSegment {
+            id: full.segment,
+            first_position: full.first,
+            events: footer.events,
+            len_bytes,
+            footer_offset: full.end_offset,
+            created: footer.created_range(),
+            mark: footer.mark,
+            digest,
+        };
+        self.manifest.update(|manifest| {
+            manifest.unsealed.retain(|id| *id != full.segment);
+            manifest.sealed.push(entry);
+            let behind = |checkpoint: &CheckpointEntry| checkpoint.place.segment != full.segment;
+            manifest.checkpoint = manifest.checkpoint.filter(behind);
+        })?;
+        self.state.write().live.remove(0);
+        // Only a help against accidents: the store does without.
+        let _mark_may_be_missing = full.file.set_read_only();
+        Ok(true)
+    }
+
+    /// Reads all units of the segment from the disk and checks them.
+    fn walk_full(
+        &self,
+        full: &Full,
+        hasher: &mut blake3::Hasher,
+    ) -> Result<ContentDigests, StorageError> {
+        let manifest = self.manifest.current();
+        let mark = manifest.sealed.last().map_or(Mark::START, |last| last.mark);
+        let mut content = self.content_before(full.first)?;
+        let (file, name) = (Arc::clone(&full.file), Arc::clone(&full.name));
+        let limit = u64::from(full.end_offset);
+        let mut walker = Walker::new(&self.identity, file, name, limit);
+        let header_len = usize::try_from(HEADER_LEN_BYTES).unwrap_or(0);
+        hasher.update(walker.window(0, header_len)?);
+        let mut expected = Expected {
+            place: Place {
+                segment: full.segment,
+                offset: HEADER_LEN_BYTES,
+            },
+            position: full.first,
+            mark,
+        };
+        while expected.place.offset < full.end_offset {
+            let offset = expected.place.offset.into();
+            let unit = walker.unit(&expected)?;
+            let unit = unit.map_err(|error| StorageError::damaged(&full.name, offset, error))?;
+            hasher.update(unit.bytes);
+            content.push_unit(&unit);
+            expected = unit.expected();
+        }
+        Ok(content.take())
+    }
+
+    /// The digests in front of a sealed end, and the records of the leaf that it cuts.
+    pub(super) fn content_before(&self, first: Position) -> Result<ContentHasher, StorageError> {
+        let manifest = self.manifest.current();
+        let before = match manifest.sealed.last() {
+            None => ContentDigests::default(),
+            Some(last) => {
+                let footer = &self.sealed.open(&*self.disk, last)?.footer;
+                ContentDigests {
+                    chain: footer.chain,
+                    blocks: Vec::new(),
+                    leaves: footer.leaves.clone(),
+                }
+            }
+        };
+        let mut from = Position(first.0 - first.0 % LEAF_EVENTS);
+        let mut content = ContentHasher::new(&before, from);
+        while from < first {
+            let chunk = self.read(from, first, READ_BYTES)?;
+            for run in &chunk.runs {
+                for record in run.records() {
+                    let (position, _, bytes) = record
+                        .map_err(|error| StorageError::damaged("an event in memory", 0, error))?;
+                    content.push(&bytes);
+                    from = position.next();
+                }
+            }
+        }
+        Ok(content)
+    }
+
+    fn write_footer(
+        &self,
+        full: &Full,
+        footer: &[u8],
+        digest: &Digest,
+    ) -> Result<u32, StorageError> {
+        let failed = |operation| {
+            let name = Arc::clone(&full.name);
+            move |error| StorageError::io(operation, &name, error)
+        };
+        let end = u64::from(full.end_offset);
+        let len = full.end_offset + u32::try_from(footer.len()).unwrap_or(u32::MAX);
+        full.file.set_len(end).map_err(failed("cut"))?;
+        full.file
+            .write_all_at(end, footer)
+            .map_err(failed("write"))?;
+        full.file.sync_data().map_err(failed("sync"))?;
+        full.file.drop_cache().map_err(failed("read back"))?;
+        let read = digest_of(&*full.file, &full.name, len.into())?;
+        match read == *digest {
+            true => Ok(len),
+            false => {
+                let error = io::Error::other("what was read back is not what was written");
+                Err(failed("seal")(error))
+            }
+        }
+    }
+
+    /// Writes what is known of the active segment beside it, so that opening the store need not
+    /// find it out again.
+    pub(super) fn checkpoint(&self) -> Result<PreparedCheckpoint, StorageError> {
+        self.seal_full_segment()?;
+        let (bytes, footer) = {
+            let state = self.state.read();
+            state.active().facts.footer(&ContentDigests::default())
+        };
+        let place = Place {
+            segment: footer.segment,
+            offset: footer.end_offset,
+        };
+        let last = self.manifest.current().checkpoint;
+        let number = match last {
+            Some(last) if last.place.segment == place.segment => last.number.wrapping_add(1),
+            Some(_) | None => 0,
+        };
+        let entry = CheckpointEntry {
+            number,
+            len_bytes: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+            place,
+            position: footer.end_position(),
+        };
+        let name = FileName::to_string(&entry.file_name());
+        crate::log::file::write_new(&*self.disk, &name, &bytes)?;
+        self.disk
+            .sync_directory()
+            .map_err(|error| StorageError::io("sync the directory of", &name, error))?;
+        Ok(PreparedCheckpoint { entry })
+    }
+}
+
+/// The BLAKE3 digest of a file's first bytes, as many as the file must have.
+pub(super) fn digest_of(file: &dyn DiskFile, name: &str, len: u64) -> Result<Digest, StorageError> {
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; READ_BYTES];
+    let mut offset = 0;
+    while offset < len {
+        let read = file.read_at(offset, &mut buffer);
+        let read = read.map_err(|error| StorageError::io("read", name, error))?;
+        if read == 0 {
+            break;
+        }
+        hasher.update(buffer.get(..read).unwrap_or_default());
+        offset += u64::try_from(read).unwrap_or(u64::MAX);
+    }
+    Ok(hasher.finalize().into())
+}

@@ -1,0 +1,108 @@
+//! Segment files: how they are made, and the spare one that stands ready.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::disk::{Disk, DiskFile};
+use crate::format::FormatError;
+use crate::format::names::FileName;
+use crate::format::segment::{HEADER_LEN_BYTES, SegmentHeader};
+use crate::format::store::Identity;
+use crate::log::error::StorageError;
+use crate::log::file::read_file;
+
+/// The least capacity of a segment, in bytes.
+pub(super) const CAPACITY_MIN: u32 = 1024 * 1024;
+/// How many numbers are tried for a new segment before we give up.
+const ID_ATTEMPTS_MAX: u32 = 1024;
+
+/// A segment that is named in the manifest and has no unit yet.
+#[derive(Clone, Debug)]
+pub(super) struct Spare {
+    pub(super) id: u32,
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) name: Arc<str>,
+    pub(super) capacity: u32,
+    /// Up to here it holds zeros that are on the disk.
+    pub(super) zeroed: u32,
+}
+
+/// Makes a durable segment file. A number whose file exists already is left alone: such a file was
+/// made by somebody who did not live to name it in the manifest.
+pub(super) fn create_segment(
+    disk: &dyn Disk,
+    identity: &Identity,
+    id_first: u32,
+    capacity: u32,
+) -> Result<Spare, StorageError> {
+    for id in id_first..id_first.saturating_add(ID_ATTEMPTS_MAX) {
+        let name: Arc<str> = FileName::Segment(id).to_string().into();
+        let file = match disk.create(&name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+            other => other.map_err(|error| StorageError::io("create", &name, error))?,
+        };
+        let header = SegmentHeader {
+            store: identity.store,
+            segment: id,
+            capacity,
+        };
+        file.write_all_at(0, &header.encode())
+            .map_err(|error| StorageError::io("write", &name, error))?;
+        file.sync_data()
+            .map_err(|error| StorageError::io("sync", &name, error))?;
+        disk.sync_directory()
+            .map_err(|error| StorageError::io("sync the directory of", &name, error))?;
+        return Ok(Spare {
+            id,
+            file,
+            name,
+            capacity,
+            zeroed: HEADER_LEN_BYTES,
+        });
+    }
+    let error = io::Error::other("every number for a new segment is taken");
+    Err(StorageError::io("create", "segment", error))
+}
+
+/// Opens a segment file and checks whose it is.
+pub(super) fn open_segment(
+    disk: &dyn Disk,
+    identity: &Identity,
+    id: u32,
+) -> Result<Spare, StorageError> {
+    let name: Arc<str> = FileName::Segment(id).to_string().into();
+    let file = match disk.open(&name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(StorageError::Missing {
+                file: name,
+                len_bytes: HEADER_LEN_BYTES.into(),
+            });
+        }
+        other => other.map_err(|error| StorageError::io("open", &name, error))?,
+    };
+    let mut header = vec![0; usize::try_from(HEADER_LEN_BYTES).unwrap_or(0)];
+    let read = file.read_at(0, &mut header);
+    read.map_err(|error| StorageError::io("read", &name, error))?;
+    let damaged = |error| StorageError::damaged(&name, 0, error);
+    let header = SegmentHeader::decode(&header).map_err(damaged)?;
+    if header.store != identity.store || header.segment != id {
+        return Err(damaged(FormatError::Invalid("the owner of a segment")));
+    }
+    let len = file.len();
+    let len = len.map_err(|error| StorageError::io("open", &name, error))?;
+    let zeroed = u32::try_from(len);
+    Ok(Spare {
+        id,
+        zeroed: zeroed.map_err(|_| damaged(FormatError::Invalid("the length of a segment")))?,
+        file,
+        capacity: header.capacity,
+        name,
+    })
+}
+
+/// Whether a segment file holds nothing behind its header.
+pub(super) fn is_untouched(disk: &dyn Disk, name: &str) -> Result<bool, StorageError> {
+    let bytes = read_file(disk, name, 2 * u64::from(CAPACITY_MIN))?;
+    let header = usize::try_from(HEADER_LEN_BYTES).unwrap_or(0);
+    Ok((bytes.iter().skip(header)).all(|byte| *byte == 0))
+}

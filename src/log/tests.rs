@@ -1,0 +1,122 @@
+//! The promises of the log, asked through its own surface, on a disk in memory.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use uuid::Uuid;
+
+use crate::disk::{MemoryDisk, SimulatedHost, Unsynced};
+use crate::format::record::{Record, payload_checksum};
+use crate::format::unit::AppendEntry;
+use crate::log::{Log, LogOptions, Opened, StorageError, UnitBuffer};
+use crate::model::{EventType, NewEvent, Position, Revision, StreamName, Timestamp};
+
+fn options() -> LogOptions {
+    LogOptions {
+        recent_bytes: 64 * 1024,
+        ..LogOptions::default()
+    }
+}
+
+fn open(disk: &MemoryDisk) -> Opened {
+    let host = Arc::new(SimulatedHost::new(7));
+    Log::open(Arc::new(disk.clone()), host, options(), true).unwrap()
+}
+
+/// The data of the event at a position: any length up to about `len`.
+fn data(position: u64, len: u64) -> Bytes {
+    let len = (position * 7919) % (len + 1);
+    let byte = |index: u64| u8::try_from((position + index) % 251).unwrap();
+    (0..len).map(byte).collect::<Vec<u8>>().into()
+}
+
+fn unit(log: &Log, first: Position, events: u64, len: u64) -> UnitBuffer {
+    let mut unit = UnitBuffer::new(first);
+    let stream = StreamName::new("some-stream").unwrap();
+    for position in first.0..first.0 + events {
+        let event = NewEvent::binary(EventType::new("happened").unwrap(), data(position, len))
+            .with_id(Uuid::from_u128(position.into()));
+        let record = Record {
+            stream: &stream,
+            revision: Revision(position),
+            event: &event,
+            created: Timestamp::from_micros(
+                1_700_000_000_000_000 + i64::try_from(position).unwrap(),
+            ),
+            payload_checksum: payload_checksum(&event),
+        };
+        unit.push(&record, &log.identity().record_salt);
+    }
+    unit.end_append(AppendEntry {
+        records: u32::try_from(events).unwrap(),
+        request: None,
+    });
+    unit
+}
+
+fn append(opened: &mut Opened, events: u64, len: u64) -> Result<Position, StorageError> {
+    let unit = unit(&opened.log, opened.log.end(), events, len);
+    opened.writer.commit(unit, 5).map(|unit| unit.end)
+}
+
+/// Reads everything and checks it.
+fn check(log: &Log, end: Position, len: u64) {
+    assert_eq!(log.end(), end);
+    let mut next = Position::START;
+    while next < end {
+        let chunk = log.read(next, end, usize::MAX).unwrap();
+        assert!(chunk.events_count() > 0);
+        for event in chunk.events() {
+            let event = event.unwrap();
+            assert_eq!(event.position, next);
+            assert_eq!(event.data, data(next.0, len));
+            next = next.next();
+        }
+    }
+    assert_eq!(next, end);
+}
+
+#[test]
+fn what_was_committed_is_read_back_after_opening_again() {
+    let disk = MemoryDisk::new();
+    let mut opened = open(&disk);
+    let mut end = Position::START;
+    for events in [1, 3, 1000, 0, 2, 5000] {
+        end = append(&mut opened, events, 300).unwrap();
+        check(&opened.log, end, 300);
+    }
+    drop(opened);
+    let opened = open(&disk);
+    check(&opened.log, end, 300);
+    drop(opened);
+    let disk = disk.power_cut(Unsynced::Lost);
+    let mut opened = open(&disk);
+    check(&opened.log, end, 300);
+    let end = append(&mut opened, 4, 300).unwrap();
+    let Opened { log, writer, .. } = opened;
+    writer.close(&log).unwrap();
+    drop(log);
+    let opened = open(&disk);
+    assert!(opened.report.clean_stop);
+    check(&opened.log, end, 300);
+}
+
+#[test]
+fn segments_are_rolled_sealed_and_read() {
+    let disk = MemoryDisk::new();
+    let mut opened = open(&disk);
+    let mut end = Position::START;
+    for _ in 0..60 {
+        end = append(&mut opened, 700, 300).unwrap();
+        opened.log.keeper_step().unwrap();
+    }
+    let sealed = opened.log.manifest().current().sealed.len();
+    assert!(sealed >= 4, "{sealed}");
+    check(&opened.log, end, 300);
+    let found = opened.log.verify(&mut |_| ()).unwrap();
+    assert!(found.is_whole(), "{found:?}");
+    assert_eq!(found.end, end);
+    drop(opened);
+    let opened = open(&disk);
+    check(&opened.log, end, 300);
+}

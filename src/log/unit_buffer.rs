@@ -1,0 +1,175 @@
+//! A commit unit while it is being built: one buffer that begins with room for the header, so that
+//! the unit is written from where its records were encoded.
+
+use crate::format::checksum::{ChecksumList, Salt};
+use crate::format::record::{self, Record};
+use crate::format::unit::{
+    AppendEntry, HEADER_LEN, Place, StateRecord, Trailer, UNIT_LEN_BYTES_MAX, UnitHeader,
+};
+use crate::log::facts::RecordEntry;
+use crate::model::Position;
+
+/// Records and what belongs to them, not yet written.
+#[derive(Debug)]
+pub(crate) struct UnitBuffer {
+    first: Position,
+    bytes: Vec<u8>,
+    records: Vec<RecordEntry>,
+    checksums: ChecksumList,
+    trailer: Trailer,
+    states_len: usize,
+}
+
+/// A unit that is ready to be written.
+pub(super) struct ReadyUnit {
+    pub(super) bytes: Vec<u8>,
+    pub(super) records: Vec<RecordEntry>,
+    pub(super) records_end: usize,
+    pub(super) header: UnitHeader,
+    pub(super) checksum: u32,
+}
+
+/// What the log knows and the builder of a unit does not.
+pub(super) struct Stamp<'a> {
+    pub(super) place: Place,
+    pub(super) epoch: u32,
+    pub(super) previous: u32,
+    pub(super) committed_us: i64,
+    pub(super) unit_align: u32,
+    pub(super) salt: &'a Salt,
+}
+
+impl UnitBuffer {
+    /// An empty unit whose first event will have this position.
+    pub(crate) fn new(first: Position) -> Self {
+        Self {
+            first,
+            bytes: vec![0; HEADER_LEN],
+            records: Vec::new(),
+            checksums: ChecksumList::default(),
+            trailer: Trailer::default(),
+            states_len: 0,
+        }
+    }
+
+    /// Encodes an event behind the others and gives its position.
+    pub(crate) fn push(&mut self, record: &Record<'_>, salt: &Salt) -> Position {
+        let position = self.end_position();
+        self.records.push(RecordEntry {
+            offset: short(self.bytes.len()),
+            created_us: record.created.micros(),
+        });
+        let sum = record::encode(record, position, salt, &mut self.bytes);
+        self.checksums.push(sum);
+        position
+    }
+
+    /// Says that the records since the last such call are one append.
+    pub(crate) fn end_append(&mut self, entry: AppendEntry) {
+        self.trailer.appends.push(entry);
+    }
+
+    /// Adds a state record.
+    pub(crate) fn push_state(&mut self, state: StateRecord) {
+        self.states_len += state.key.len() + state.value.as_ref().map_or(0, |value| value.len());
+        self.trailer.states.push(state);
+    }
+
+    /// About how long the unit will be, in bytes: exact for the records, a little more than enough
+    /// for the rest.
+    pub(crate) fn len_bytes(&self) -> usize {
+        let appends = self.trailer.appends.iter().map(|append| {
+            let request = append.request.as_ref();
+            8 + request.map_or(0, |request| 32 + request.principal.len())
+        });
+        let states = self.states_len + 16 * self.trailer.states.len();
+        self.bytes.len() + appends.sum::<usize>() + states + 16
+    }
+
+    /// How many events it has.
+    pub(crate) fn events(&self) -> usize {
+        self.records.len()
+    }
+
+    /// The position of its first event.
+    pub(crate) fn first_position(&self) -> Position {
+        self.first
+    }
+
+    /// The position behind its last event.
+    pub(crate) fn end_position(&self) -> Position {
+        self.first.plus(short(self.records.len()).into())
+    }
+
+    /// Whether nothing was added.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.trailer.appends.is_empty() && self.trailer.states.is_empty()
+    }
+
+    /// How long the unit is with header and padding, once its trailer is there.
+    pub(super) fn finish(mut self) -> FinishedUnit {
+        let records_end = self.bytes.len();
+        let trailer_sum = self.trailer.encode(&mut self.bytes);
+        self.checksums.push(trailer_sum);
+        FinishedUnit {
+            records_end,
+            unit: self,
+        }
+    }
+}
+
+/// A unit with its trailer; only the header and the padding are missing.
+pub(super) struct FinishedUnit {
+    records_end: usize,
+    unit: UnitBuffer,
+}
+
+impl FinishedUnit {
+    /// The length with padding, in bytes; none if no unit may be that long.
+    pub(super) fn padded_len(&self, unit_align: u32) -> Option<u32> {
+        let len = self.unit.bytes.len();
+        let padded = u32::try_from(len)
+            .ok()?
+            .checked_next_multiple_of(unit_align)?;
+        (len <= UNIT_LEN_BYTES_MAX).then_some(padded)
+    }
+
+    /// Puts the header in its place, and the padding.
+    pub(super) fn stamp(self, stamp: &Stamp<'_>) -> ReadyUnit {
+        let Self {
+            records_end,
+            unit: mut buffer,
+        } = self;
+        let header = UnitHeader {
+            place: stamp.place,
+            first_position: buffer.first,
+            committed_us: stamp.committed_us,
+            epoch: stamp.epoch,
+            previous: stamp.previous,
+            records: short(buffer.records.len()),
+            records_len: short(records_end - HEADER_LEN),
+            trailer_len: short(buffer.bytes.len() - records_end),
+            body_checksum: buffer.checksums.finish(),
+        };
+        let (bytes, checksum) = header.encode(stamp.salt);
+        if let Some(hole) = buffer.bytes.first_chunk_mut() {
+            *hole = bytes;
+        }
+        let align = usize::try_from(stamp.unit_align).unwrap_or(8);
+        buffer
+            .bytes
+            .resize(buffer.bytes.len().next_multiple_of(align), 0);
+        ReadyUnit {
+            bytes: buffer.bytes,
+            records: buffer.records,
+            records_end,
+            header,
+            checksum,
+        }
+    }
+}
+
+/// Units are far shorter than what a `u32` can say; a longer one is refused before it is written.
+fn short(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}

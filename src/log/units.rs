@@ -1,0 +1,139 @@
+//! The units of the log one after another, with what stands behind their records: for rebuilding
+//! what is derived from requests and state records.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::disk::DiskFile;
+use crate::format::footer::Mark;
+use crate::format::segment::HEADER_LEN_BYTES;
+use crate::format::unit::{Place, Trailer, UnitHeader};
+use crate::log::chunk::Run;
+use crate::log::error::StorageError;
+use crate::log::shared::Shared;
+use crate::log::walk::{Expected, Walker};
+use crate::model::Position;
+
+/// A verified unit.
+#[derive(Clone, Debug)]
+pub(crate) struct Unit {
+    /// What it says of itself.
+    pub header: UnitHeader,
+    /// Its records.
+    pub records: Run,
+    /// Its appends, their requests, and its state records.
+    pub trailer: Trailer,
+}
+
+/// A segment to walk.
+struct Stretch {
+    id: u32,
+    file: Arc<dyn DiskFile>,
+    name: Arc<str>,
+    first: Position,
+    end: Position,
+    end_offset: u32,
+    mark: Mark,
+}
+
+impl Shared {
+    pub(super) fn units(
+        &self,
+        from: Position,
+        visit: &mut dyn FnMut(Unit) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let mut mark = Mark::START;
+        for stretch in self.stretches(from)? {
+            let before = std::mem::replace(&mut mark, stretch.mark);
+            if stretch.end < from {
+                continue;
+            }
+            let start = Expected {
+                place: Place {
+                    segment: stretch.id,
+                    offset: HEADER_LEN_BYTES,
+                },
+                position: stretch.first,
+                mark: before,
+            };
+            self.walk_stretch(&stretch, start, from, visit)?;
+        }
+        Ok(())
+    }
+
+    /// The segments from the one in front of a position on. The live ones are asked for first: a
+    /// segment that is sealed meanwhile is then in both lists, never in none.
+    fn stretches(&self, from: Position) -> Result<Vec<Stretch>, StorageError> {
+        let live: Vec<Stretch> = {
+            let state = self.state.read();
+            let stretch = |live: &crate::log::state::Live| Stretch {
+                id: live.facts.segment,
+                file: Arc::clone(&live.file),
+                name: Arc::clone(&live.name),
+                first: live.facts.first,
+                end: live.facts.end(),
+                end_offset: live.facts.end_offset,
+                mark: live.facts.mark,
+            };
+            state.live.iter().map(stretch).collect()
+        };
+        let manifest = self.manifest.current();
+        let behind = manifest
+            .sealed
+            .partition_point(|sealed| sealed.end_position() < from);
+        let first_live = live.first().map_or(u32::MAX, |live| live.id);
+        let mut stretches = Vec::new();
+        for sealed in manifest.sealed.iter().skip(behind.saturating_sub(1)) {
+            if sealed.id >= first_live {
+                break;
+            }
+            let opened = self.sealed.open(&*self.disk, sealed)?;
+            stretches.push(Stretch {
+                id: sealed.id,
+                file: Arc::clone(&opened.file),
+                name: Arc::clone(&opened.name),
+                first: sealed.first_position,
+                end: sealed.end_position(),
+                end_offset: sealed.footer_offset,
+                mark: sealed.mark,
+            });
+        }
+        stretches.extend(live);
+        Ok(stretches)
+    }
+
+    fn walk_stretch(
+        &self,
+        stretch: &Stretch,
+        start: Expected,
+        from: Position,
+        visit: &mut dyn FnMut(Unit) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let (file, name) = (Arc::clone(&stretch.file), Arc::clone(&stretch.name));
+        let mut walker = Walker::new(&self.identity, file, name, stretch.end_offset.into());
+        // The place at which the store was opened saves the way there.
+        let at_start = self.start.place.segment == stretch.id && self.start.position <= from;
+        let mut expected = if at_start { self.start } else { start };
+        while expected.place.offset < stretch.end_offset {
+            let offset = expected.place.offset.into();
+            let unit = walker.unit(&expected)?;
+            let unit = unit.map_err(|error| StorageError::damaged(&stretch.name, offset, error))?;
+            expected = unit.expected();
+            let is_behind = unit.header.first_position >= from;
+            if is_behind || unit.header.end_position() > from {
+                let records = Run {
+                    first: unit.header.first_position,
+                    count: unit.header.records,
+                    bytes: Bytes::copy_from_slice(unit.records_bytes()),
+                };
+                visit(Unit {
+                    header: unit.header,
+                    records,
+                    trailer: unit.trailer,
+                })?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,342 @@
+//! Verification: everything durable is read and checked, and each file gets a plain answer. It
+//! changes nothing.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::disk::{Disk, DiskFile};
+use crate::format::FormatError;
+use crate::format::footer::{Footer, Mark};
+use crate::format::manifest::SealedSegment;
+use crate::format::segment::HEADER_LEN_BYTES;
+use crate::format::store::Identity;
+use crate::format::unit::Place;
+use crate::log::error::{LogOpenError, StorageError};
+use crate::log::facts::{ContentDigests, Facts, Offsets, Page};
+use crate::log::recovery::survey;
+use crate::log::seal::{ContentHasher, digest_of};
+use crate::log::sealed::SealedFile;
+use crate::log::segment::open_segment;
+use crate::log::shared::Shared;
+use crate::log::walk::{Expected, Walker};
+use crate::model::Position;
+
+/// How far a verification has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VerifyProgress {
+    /// Bytes of segments that were checked.
+    pub done_bytes: u64,
+    /// Bytes of segments there are.
+    pub of_bytes: u64,
+}
+
+/// What was found in one file.
+#[derive(Clone, Debug)]
+pub struct FileFinding {
+    /// The file.
+    pub file: String,
+    /// The position of its first event.
+    pub first: Position,
+    /// How many events it must have.
+    pub events: u64,
+    /// What is wrong with it, if anything is.
+    pub damage: Option<StorageError>,
+}
+
+impl fmt::Display for FileFinding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, events, .. } = self;
+        match &self.damage {
+            None => write!(f, "{file}: whole, {events} events from {}", self.first),
+            Some(damage) => {
+                write!(f, "{file} ({events} events from {}): {damage}", self.first)
+            }
+        }
+    }
+}
+
+/// What a verification found.
+#[derive(Clone, Debug, Default)]
+pub struct LogVerification {
+    /// Each segment, in order.
+    pub files: Vec<FileFinding>,
+    /// The position behind the last event.
+    pub end: Position,
+    /// Bytes of segments that were checked.
+    pub checked_bytes: u64,
+    /// Files that nothing names.
+    pub unknown_files: Vec<String>,
+}
+
+impl LogVerification {
+    /// Whether no damage was found.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.files.iter().all(|file| file.damage.is_none())
+    }
+}
+
+/// The part of a segment that holds units.
+struct Part {
+    file: Arc<dyn DiskFile>,
+    name: Arc<str>,
+    start: Expected,
+    end_offset: u32,
+    events: u32,
+}
+
+impl Part {
+    /// The units of a segment that is not sealed.
+    fn live(file: &Arc<dyn DiskFile>, name: &Arc<str>, facts: &Facts) -> Self {
+        Self {
+            file: Arc::clone(file),
+            name: Arc::clone(name),
+            start: Expected {
+                place: Place {
+                    segment: facts.segment,
+                    offset: HEADER_LEN_BYTES,
+                },
+                position: facts.first,
+                mark: Mark::START,
+            },
+            end_offset: facts.end_offset,
+            events: facts.events,
+        }
+    }
+}
+
+/// See [`crate::log::Log::verify`].
+pub(super) fn verify(
+    shared: &Shared,
+    progress: &mut dyn FnMut(VerifyProgress),
+) -> Result<LogVerification, StorageError> {
+    let live: Vec<Part> = {
+        let state = shared.state.read();
+        let parts = state.live.iter();
+        parts
+            .map(|live| Part::live(&live.file, &live.name, &live.facts))
+            .collect()
+    };
+    let manifest = shared.manifest.current();
+    let first_live = live.first().map(|part| part.start.place.segment);
+    let sealed: Vec<&SealedSegment> = (manifest
+        .sealed
+        .iter()
+        .take_while(|sealed| first_live.is_none_or(|first| sealed.id < first)))
+    .collect();
+    let sealed_bytes = sealed.iter().map(|sealed| u64::from(sealed.len_bytes));
+    let live_bytes = live.iter().map(|part| u64::from(part.end_offset));
+    let mut verifier = Verifier {
+        disk: &*shared.disk,
+        identity: &shared.identity,
+        of_bytes: sealed_bytes.sum::<u64>() + live_bytes.sum::<u64>(),
+        found: LogVerification::default(),
+        content: None,
+        progress,
+    };
+    verifier.segments(&sealed, live);
+    Ok(verifier.found)
+}
+
+/// See [`crate::log::Log::inspect`].
+pub(super) fn inspect(
+    disk: &Arc<dyn Disk>,
+    progress: &mut dyn FnMut(VerifyProgress),
+) -> Result<LogVerification, LogOpenError> {
+    let listed = disk.list();
+    let files = listed.map_err(|error| StorageError::io("list", "the data directory", error))?;
+    let survey = survey(&**disk, &files, false)?;
+    let sealed: Vec<&SealedSegment> = survey.manifest.sealed.iter().collect();
+    let sealed_bytes = sealed.iter().map(|sealed| u64::from(sealed.len_bytes));
+    let live = survey
+        .walked
+        .iter()
+        .map(|walked| u64::from(walked.facts.end_offset));
+    let mut verifier = Verifier {
+        disk: &**disk,
+        identity: &survey.identity,
+        of_bytes: sealed_bytes.sum::<u64>() + live.sum::<u64>(),
+        found: LogVerification::default(),
+        content: None,
+        progress,
+    };
+    let live = survey.walked.iter();
+    let live = live.map(|walked| {
+        let spare = &walked.spare;
+        Part::live(&spare.file, &spare.name, &walked.facts)
+    });
+    verifier.segments(&sealed, live.collect());
+    verifier.found.end = survey.report.end;
+    Ok(verifier.found)
+}
+
+struct Verifier<'a> {
+    disk: &'a dyn Disk,
+    identity: &'a Identity,
+    of_bytes: u64,
+    found: LogVerification,
+    /// Digests up to the end of the last segment, while all of them were whole.
+    content: Option<ContentHasher>,
+    progress: &'a mut dyn FnMut(VerifyProgress),
+}
+
+impl Verifier<'_> {
+    fn segments(&mut self, sealed: &[&SealedSegment], live: Vec<Part>) {
+        let mut mark = self.sealed(sealed);
+        for mut part in live {
+            part.start.mark = mark;
+            mark = self.live(&part);
+        }
+    }
+
+    /// Checks the sealed segments and gives the mark behind them.
+    fn sealed(&mut self, sealed: &[&SealedSegment]) -> Mark {
+        let mut mark = Mark::START;
+        self.content = Some(ContentHasher::new(
+            &ContentDigests::default(),
+            Position::START,
+        ));
+        for entry in sealed {
+            let damage = self.sealed_segment(entry, mark).err();
+            if damage.is_some() {
+                self.content = None;
+            }
+            self.report(
+                crate::format::names::FileName::Segment(entry.id).to_string(),
+                (entry.first_position, entry.events),
+                entry.len_bytes,
+                damage,
+            );
+            mark = entry.mark;
+        }
+        mark
+    }
+
+    fn report(
+        &mut self,
+        file: String,
+        (first, events): (Position, u32),
+        len_bytes: u32,
+        damage: Option<StorageError>,
+    ) {
+        self.found.files.push(FileFinding {
+            file,
+            first,
+            events: events.into(),
+            damage,
+        });
+        self.found.end = first.plus(events.into());
+        self.found.checked_bytes += u64::from(len_bytes);
+        (self.progress)(VerifyProgress {
+            done_bytes: self.found.checked_bytes,
+            of_bytes: self.of_bytes,
+        });
+    }
+
+    fn sealed_segment(&mut self, entry: &SealedSegment, mark: Mark) -> Result<(), StorageError> {
+        let opened = SealedFile::open(self.disk, entry)?;
+        open_segment(self.disk, self.identity, entry.id)?;
+        let part = Part {
+            file: Arc::clone(&opened.file),
+            name: Arc::clone(&opened.name),
+            start: Expected {
+                place: Place {
+                    segment: entry.id,
+                    offset: HEADER_LEN_BYTES,
+                },
+                position: entry.first_position,
+                mark,
+            },
+            end_offset: entry.footer_offset,
+            events: entry.events,
+        };
+        let facts = self.walk(&part)?;
+        let damaged = |what| {
+            let error = FormatError::Invalid(what);
+            StorageError::damaged(&opened.name, entry.footer_offset.into(), error)
+        };
+        self.compare(&facts, &opened, &damaged)?;
+        let digest = digest_of(&*opened.file, &opened.name, entry.len_bytes.into())?;
+        match digest == entry.digest {
+            true => Ok(()),
+            false => Err(damaged("the digest of a segment's file")),
+        }
+    }
+
+    /// Compares the footer with what the units say.
+    fn compare(
+        &mut self,
+        facts: &Facts,
+        opened: &SealedFile,
+        damaged: &dyn Fn(&'static str) -> StorageError,
+    ) -> Result<(), StorageError> {
+        let footer: &Footer = &opened.footer;
+        if facts.mark != footer.mark
+            || facts.events != footer.events
+            || facts.created() != footer.created
+        {
+            return Err(damaged("a segment's footer"));
+        }
+        let salt = &self.identity.record_salt;
+        for number in 0..footer.pages.len() {
+            let written = Page::Closed(opened.read_page(number, salt)?);
+            let known = facts.page(number)?;
+            let per_page = crate::format::footer::PAGE_EVENTS;
+            let count = (facts.events() - number * per_page).min(per_page);
+            if (0..count).any(|index| written.offset(index) != known.offset(index)) {
+                return Err(damaged("a page of offsets"));
+            }
+        }
+        let Some(content) = self.content.as_mut() else {
+            return Ok(());
+        };
+        let found = content.take();
+        let same = found.chain == footer.chain
+            && found.blocks == footer.blocks
+            && found.leaves == footer.leaves;
+        match same {
+            true => Ok(()),
+            false => Err(damaged("the digests of a segment's events")),
+        }
+    }
+
+    /// Checks a segment that is not sealed, up to the end of its durable units.
+    fn live(&mut self, part: &Part) -> Mark {
+        let (damage, mark) = match self.walk(part) {
+            Ok(facts) if facts.events == part.events => (None, facts.mark),
+            Ok(facts) => {
+                let error = FormatError::Invalid("the number of a segment's events");
+                let damage = StorageError::damaged(&part.name, part.end_offset.into(), error);
+                (Some(damage), facts.mark)
+            }
+            Err(damage) => (Some(damage), part.start.mark),
+        };
+        let events = (part.start.position, part.events);
+        self.report(part.name.to_string(), events, part.end_offset, damage);
+        mark
+    }
+
+    fn walk(&mut self, part: &Part) -> Result<Facts, StorageError> {
+        let (file, name) = (Arc::clone(&part.file), Arc::clone(&part.name));
+        let mut walker = Walker::new(self.identity, file, name, part.end_offset.into());
+        let mut expected = part.start;
+        let salt = self.identity.record_salt;
+        let mut facts = Facts::new(
+            expected.place.segment,
+            expected.position,
+            expected.mark,
+            salt,
+        );
+        while expected.place.offset < part.end_offset {
+            let offset = expected.place.offset.into();
+            let unit = walker.unit(&expected)?;
+            let unit = unit.map_err(|error| StorageError::damaged(&part.name, offset, error))?;
+            if let Some(content) = &mut self.content {
+                content.push_unit(&unit);
+            }
+            facts.push_unit(&unit.records, unit.len, unit.mark);
+            expected = unit.expected();
+        }
+        Ok(facts)
+    }
+}

@@ -1,0 +1,203 @@
+//! Walking the units of a segment one after another, believing nothing: every checksum, the chain
+//! from unit to unit, places, positions and padding are checked.
+
+use std::sync::Arc;
+
+use crate::disk::DiskFile;
+use crate::format::FormatError;
+use crate::format::checksum::{ChecksumList, checksum};
+use crate::format::footer::Mark;
+use crate::format::record::Layout;
+use crate::format::store::Identity;
+use crate::format::unit::{HEADER_LEN, Place, Trailer, UnitHeader};
+use crate::log::error::StorageError;
+use crate::log::facts::RecordEntry;
+use crate::model::Position;
+
+/// How much is read at once, in bytes.
+pub(super) const READ_BYTES: usize = 1024 * 1024;
+
+/// What the next unit must continue.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expected {
+    pub(super) place: Place,
+    pub(super) position: Position,
+    pub(super) mark: Mark,
+}
+
+/// A unit in which everything is right.
+pub(super) struct WalkedUnit<'a> {
+    pub(super) header: UnitHeader,
+    pub(super) mark: Mark,
+    /// With padding.
+    pub(super) len: u32,
+    pub(super) bytes: &'a [u8],
+    pub(super) records: Vec<RecordEntry>,
+    pub(super) trailer: Trailer,
+}
+
+impl WalkedUnit<'_> {
+    pub(super) fn records_bytes(&self) -> &[u8] {
+        let len = usize::try_from(self.header.records_len).unwrap_or(usize::MAX);
+        let end = HEADER_LEN.saturating_add(len);
+        self.bytes.get(HEADER_LEN..end).unwrap_or_default()
+    }
+
+    /// What the unit behind this one must continue.
+    pub(super) fn expected(&self) -> Expected {
+        Expected {
+            place: Place {
+                offset: self.header.place.offset.saturating_add(self.len),
+                ..self.header.place
+            },
+            position: self.header.end_position(),
+            mark: self.mark,
+        }
+    }
+}
+
+/// Reads a file from front to back, a large piece at a time.
+pub(super) struct Walker<'a> {
+    identity: &'a Identity,
+    file: Arc<dyn DiskFile>,
+    name: Arc<str>,
+    buffer: Vec<u8>,
+    buffer_at: u64,
+    /// Bytes behind this are not looked at.
+    limit: u64,
+    pub(super) read_bytes: u64,
+}
+
+impl<'a> Walker<'a> {
+    pub(super) fn new(
+        identity: &'a Identity,
+        file: Arc<dyn DiskFile>,
+        name: Arc<str>,
+        limit: u64,
+    ) -> Self {
+        Self {
+            identity,
+            file,
+            name,
+            buffer: Vec::new(),
+            buffer_at: 0,
+            limit,
+            read_bytes: 0,
+        }
+    }
+
+    /// The bytes from a place on: as many as asked for, fewer at the end of the file.
+    pub(super) fn window(&mut self, offset: u64, len: usize) -> Result<&[u8], StorageError> {
+        let wide = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
+        let there = usize::try_from(self.limit.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let len = len.min(there);
+        let buffered = self.buffer_at..self.buffer_at + wide(self.buffer.len());
+        if offset < buffered.start || offset + wide(len) > buffered.end {
+            self.buffer.resize(len.max(READ_BYTES).min(there), 0);
+            let filled = self.file.read_at(offset, &mut self.buffer);
+            let filled = filled.map_err(|error| StorageError::io("read", &self.name, error))?;
+            self.buffer.truncate(filled);
+            self.buffer_at = offset;
+            self.read_bytes += wide(filled);
+        }
+        let from = usize::try_from(offset - self.buffer_at).unwrap_or(usize::MAX);
+        let rest = self.buffer.get(from..).unwrap_or_default();
+        Ok(rest.get(..len).unwrap_or(rest))
+    }
+
+    /// The unit at the expected place; the inner error says why there is none.
+    pub(super) fn unit(
+        &mut self,
+        expected: &Expected,
+    ) -> Result<Result<WalkedUnit<'_>, FormatError>, StorageError> {
+        let identity = self.identity;
+        let offset = u64::from(expected.place.offset);
+        let header = self.window(offset, HEADER_LEN)?;
+        let (header, sum) = match check_header(header, expected, identity) {
+            Ok(checked) => checked,
+            Err(error) => return Ok(Err(error)),
+        };
+        let align = u64::from(identity.unit_align);
+        let padded = header.unpadded_len().next_multiple_of(align);
+        let Ok(len) = u32::try_from(padded) else {
+            return Ok(Err(FormatError::Invalid("a unit's length")));
+        };
+        let bytes = self.window(offset, usize::try_from(len).unwrap_or(usize::MAX))?;
+        Ok(
+            check_body(bytes, &header, len, identity).map(|(records, trailer)| WalkedUnit {
+                header,
+                mark: Mark {
+                    checksum: sum,
+                    epoch: header.epoch,
+                    committed_us: header.committed_us,
+                },
+                len,
+                bytes,
+                records,
+                trailer,
+            }),
+        )
+    }
+}
+
+/// Reads a header and checks that it continues what it must.
+fn check_header(
+    bytes: &[u8],
+    expected: &Expected,
+    identity: &Identity,
+) -> Result<(UnitHeader, u32), FormatError> {
+    let (header, sum) = UnitHeader::decode(bytes, &identity.unit_salt)?;
+    let continues = header.place == expected.place
+        && header.first_position == expected.position
+        && header.previous == expected.mark.checksum
+        && header.epoch >= expected.mark.epoch
+        && header.committed_us >= expected.mark.committed_us;
+    match continues {
+        true => Ok((header, sum)),
+        false => Err(FormatError::Invalid("a unit's place in the chain")),
+    }
+}
+
+fn check_body(
+    bytes: &[u8],
+    header: &UnitHeader,
+    len: u32,
+    identity: &Identity,
+) -> Result<(Vec<RecordEntry>, Trailer), FormatError> {
+    let truncated = FormatError::Truncated("a unit");
+    let size = |len: u32| usize::try_from(len).map_err(|_| truncated);
+    let body = bytes.get(HEADER_LEN..size(len)?).ok_or(truncated)?;
+    let (mut rest, behind) = body
+        .split_at_checked(size(header.records_len)?)
+        .ok_or(truncated)?;
+    let (trailer, padding) = behind
+        .split_at_checked(size(header.trailer_len)?)
+        .ok_or(truncated)?;
+    let mut sums = ChecksumList::default();
+    let mut records = Vec::new();
+    let mut offset = HEADER_LEN;
+    for index in 0..u64::from(header.records) {
+        let layout = Layout::parse(rest)?;
+        layout.check_header(
+            rest,
+            header.first_position.plus(index),
+            &identity.record_salt,
+        )?;
+        layout.check_payload(rest)?;
+        sums.push(layout.header_checksum());
+        records.push(RecordEntry {
+            offset: u32::try_from(offset).map_err(|_| truncated)?,
+            created_us: layout.created().micros(),
+        });
+        offset += layout.record_len();
+        rest = rest.get(layout.record_len()..).ok_or(truncated)?;
+    }
+    sums.push(checksum(trailer));
+    if !rest.is_empty() || padding.iter().any(|byte| *byte != 0) {
+        return Err(FormatError::Invalid("a unit's length"));
+    }
+    match sums.finish() == header.body_checksum {
+        true => Ok((records, Trailer::decode(trailer)?)),
+        false => Err(FormatError::Checksum("a unit's body")),
+    }
+}
