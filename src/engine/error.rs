@@ -19,17 +19,9 @@ pub enum OpenError {
     /// Somebody else has the store open.
     #[error("the store in {0} is in use by another process; stop it, or talk to it as a client")]
     InUse(Arc<str>),
-    /// The store was written by a newer version.
-    #[error(
-        "the store has format version {found}, and this program knows at most {known}; \
-         it was not touched"
-    )]
-    NewerFormat {
-        /// The version found.
-        found: u16,
-        /// The newest version known here.
-        known: u16,
-    },
+    /// The store was written by a newer version. It was not touched.
+    #[error("{0} was written by a newer version of Annal, and was not touched; use that version")]
+    NewerFormat(&'static str),
     /// Acknowledged events are damaged. Nothing was changed on the disk.
     #[error("acknowledged data is damaged, so the store does not open for writing: {0}")]
     Damaged(StorageError),

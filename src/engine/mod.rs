@@ -1,5 +1,314 @@
-//! The store itself: one log, one index, one writer.
+//! The store itself: one log, one index, one gate for every change.
+//!
+//! # The walk of an append
+//!
+//! `append.rs` is what the writer asks for. `prepare.rs` checks it against the limits; `resolve.rs`
+//! finds out, at a committed position and on the caller's thread, all that may need the disk;
+//! `stage.rs` judges it by the rules of `verdict.rs`, numbers its events and encodes them into the
+//! unit being built; `commit.rs` writes and syncs the unit, makes it visible through `committed.rs`,
+//! and answers.
+//!
+//! # What always holds
+//!
+//! Nobody sees an event before its sync returned. A request is refused on durable grounds only. The
+//! commit path reads no disk. The engine needs no runtime: blocking callers block, and a server
+//! hands in a function to be called with the answer.
 
+mod commit;
+mod committed;
 mod error;
+mod keeper;
+mod options;
+mod prepare;
+mod receipt;
+mod resolve;
+mod stage;
+mod verdict;
 
 pub use error::{AppendError, OpenError, ReadError};
+pub use options::{Background, StoreOptions};
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::disk::{Disk, Host, OsDisk, OsHost};
+use crate::index::{Index, IndexOptions};
+use crate::log::{Log, LogOpenError, LogOptions, Opened, RecoveryReport, StorageError};
+use crate::model::{Append, Lineage, Position, Receipt, StoreId, Token};
+use commit::{Committer, Parts};
+use committed::Committed;
+use keeper::{Bells, Next};
+
+/// An open store. Cloning is cheap; the last clone that is dropped closes it.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Owner>);
+
+/// Ends the threads when the last handle goes.
+#[derive(Debug)]
+struct Owner {
+    shared: Arc<Shared>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What the store's threads share with its handles.
+#[derive(Debug)]
+struct Shared {
+    log: Log,
+    index: Index,
+    host: Arc<dyn Host>,
+    disk: Arc<dyn Disk>,
+    committed: Arc<Committed>,
+    committer: Committer,
+    bells: Arc<Bells>,
+    recovery: RecoveryReport,
+    background_failure: Mutex<Option<StorageError>>,
+}
+
+impl Store {
+    /// Opens the store in a directory of the file system, or makes one.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; nothing was changed on the disk unless the error says so.
+    pub fn open(path: impl AsRef<Path>, options: StoreOptions) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        let name = path.display().to_string();
+        let disk = match options.create {
+            true => OsDisk::open_or_create(path),
+            false => OsDisk::open(path),
+        };
+        let disk = disk.map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => OpenError::NotFound(name.as_str().into()),
+            _ => OpenError::Storage(StorageError::io("open", &name, error)),
+        })?;
+        Self::open_in(&name, Arc::new(disk), Arc::new(OsHost), options)
+    }
+
+    /// Opens the store on a disk and a host of the caller's own.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        host: Arc<dyn Host>,
+        options: StoreOptions,
+    ) -> Result<Self, OpenError> {
+        Self::open_in("the directory", disk, host, options)
+    }
+
+    fn open_in(
+        name: &str,
+        disk: Arc<dyn Disk>,
+        host: Arc<dyn Host>,
+        options: StoreOptions,
+    ) -> Result<Self, OpenError> {
+        options.check()?;
+        let opened = Log::open(
+            Arc::clone(&disk),
+            Arc::clone(&host),
+            log_options(&options),
+            options.create,
+        );
+        let Opened {
+            log,
+            writer,
+            report,
+        } = opened.map_err(|error| match error {
+            LogOpenError::NotFound => OpenError::NotFound(name.into()),
+            LogOpenError::Locked => OpenError::InUse(name.into()),
+            LogOpenError::NewerFormat(what) => OpenError::NewerFormat(what),
+            LogOpenError::Damaged(error) => OpenError::Damaged(error),
+            LogOpenError::Storage(error) => OpenError::Storage(error),
+        })?;
+        let index = Index::open(&log, Arc::clone(&disk), index_options(&options))?;
+        let time_us = log.last_committed_us().unwrap_or(i64::MIN);
+        let committed = Arc::new(Committed::new(log.end(), time_us));
+        let background = options.background;
+        let bells = Arc::new(Bells::default());
+        let committer = Committer::new(Parts {
+            log: log.clone(),
+            writer,
+            index: index.clone(),
+            host: Arc::clone(&host),
+            committed: Arc::clone(&committed),
+            bells: Arc::clone(&bells),
+            options,
+        });
+        let shared = Arc::new(Shared {
+            log,
+            index,
+            host,
+            disk,
+            committed,
+            committer,
+            bells,
+            recovery: report,
+            background_failure: Mutex::new(None),
+        });
+        let threads = match background {
+            Background::Threads => keeper::start(&shared)?,
+            Background::Manual => Vec::new(),
+        };
+        Ok(Self(Arc::new(Owner {
+            shared,
+            threads: Mutex::new(threads),
+        })))
+    }
+
+    /// Appends, and returns when everything is on stable storage.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub fn append(&self, append: Append) -> Result<Receipt, AppendError> {
+        self.0.shared.committer.append(append)
+    }
+
+    /// Appends without waiting: `done` is called with what [`Self::append`] would return. It runs on
+    /// the thread that commits, before the next commit begins, so it must be quick and must not call
+    /// [`Self::append`]; calling `submit` is fine.
+    pub fn submit(
+        &self,
+        append: Append,
+        done: impl FnOnce(Result<Receipt, AppendError>) + Send + 'static,
+    ) {
+        self.0.shared.committer.submit(append, Box::new(done));
+    }
+
+    /// The position behind the last committed event: what a reader that starts now can see.
+    #[must_use]
+    pub fn committed(&self) -> Position {
+        self.0.shared.committed.end()
+    }
+
+    /// A token that covers everything committed.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        let identity = self.0.shared.log.identity();
+        Token {
+            store: identity.store,
+            lineage: identity.lineage,
+            end: self.committed(),
+        }
+    }
+
+    /// The store's identity.
+    #[must_use]
+    pub fn id(&self) -> StoreId {
+        self.0.shared.log.identity().store
+    }
+
+    /// The store's present lineage.
+    #[must_use]
+    pub fn lineage(&self) -> Lineage {
+        self.0.shared.log.identity().lineage
+    }
+
+    /// What was found and done when the store was opened.
+    #[must_use]
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.0.shared.recovery
+    }
+
+    /// Does all background work that is there to do, on the caller's thread, and returns when none
+    /// is left. For stores that were opened with [`Background::Manual`].
+    ///
+    /// # Errors
+    /// The first failure of a step.
+    pub fn maintain(&self) -> Result<(), StorageError> {
+        let shared = &self.0.shared;
+        loop {
+            let committed = shared.committer.drain();
+            let log = shared.log_step()?;
+            let index = shared.index_step()?;
+            if !committed && log != Next::Now && index != Next::Now {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Finishes what was accepted, writes the index and closes the files. Other handles of the store
+    /// get [`StorageError::Closed`] from then on.
+    ///
+    /// # Errors
+    /// What went wrong on the way; everything acknowledged is safe all the same.
+    pub fn close(self) -> Result<(), StorageError> {
+        self.0.close()
+    }
+}
+
+impl Owner {
+    fn close(&self) -> Result<(), StorageError> {
+        let shared = &self.shared;
+        shared.committer.stop();
+        shared.bells.log.end();
+        shared.bells.index.end();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
+            // A thread that panicked has said so; what it was doing is not needed for safety.
+            let _panicked = thread.join();
+        }
+        shared.committer.drain();
+        let Some(writer) = shared.committer.take_writer() else {
+            return Ok(());
+        };
+        if let Some(error @ StorageError::Poisoned(_)) = shared.committer.stopped() {
+            return Err(error);
+        }
+        writer.close(&shared.log)
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // Whoever wants to know closes the store himself; nothing acknowledged depends on it.
+        let _unheard = self.close();
+    }
+}
+
+impl Shared {
+    /// One step of the log's background work.
+    fn log_step(&self) -> Result<Next, StorageError> {
+        self.log
+            .keeper_step()
+            .map(|progress| match progress.again_after {
+                Some(Duration::ZERO) => Next::Now,
+                Some(pause) => Next::After(pause),
+                None => Next::WhenCalled,
+            })
+    }
+
+    /// One step of the index's background work.
+    fn index_step(&self) -> Result<Next, StorageError> {
+        self.committer.wake();
+        Ok(Next::WhenCalled)
+    }
+
+    fn background_failed(&self, error: StorageError) {
+        *self.background_failure.lock() = Some(error);
+    }
+}
+
+fn log_options(options: &StoreOptions) -> LogOptions {
+    LogOptions {
+        segment_size_bytes: options.segment_size_bytes,
+        unit_align: options.unit_align_bytes,
+        read_cache_bytes: options.read_cache_bytes,
+        recent_bytes: options.recent_bytes,
+        open_files_max: options.open_files_max,
+        zero_fill: options.zero_fill,
+    }
+}
+
+fn index_options(options: &StoreOptions) -> IndexOptions {
+    IndexOptions {
+        memory_bytes: options.index_memory_bytes,
+        flush_events: options.index_flush_events.into(),
+        cache_bytes: options.index_cache_bytes,
+        window_events: options.idempotence_events.into(),
+        window_requests: options.idempotence_requests,
+        ..IndexOptions::default()
+    }
+}

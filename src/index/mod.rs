@@ -13,6 +13,7 @@ mod ids;
 mod key;
 mod layers;
 mod list;
+mod log;
 mod memory;
 mod postings;
 mod source;

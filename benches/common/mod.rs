@@ -1,0 +1,32 @@
+//! What the benchmarks share: stores in a temporary folder of the working directory's disk, and
+//! events of the size that the project's figures speak of.
+
+use annal::{Append, EventType, ExpectedRevision, NewEvent, Store, StoreOptions, StreamName};
+use tempfile::TempDir;
+
+/// Bytes of data in an event.
+pub const DATA_LEN_BYTES: usize = 256;
+
+/// A new store on a real disk: beside the build output, since `/tmp` is often memory.
+pub fn store() -> (TempDir, Store) {
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder can be made");
+    let store = Store::open(folder.path(), StoreOptions::default()).expect("a store opens");
+    (folder, store)
+}
+
+/// An append of so many events to a stream that must be new.
+pub fn append(stream: &str, events: usize) -> Append {
+    let stream = StreamName::new(stream.to_owned()).expect("a short name");
+    let event_type = EventType::new("Measured").expect("a short type");
+    let data = bytes::Bytes::from_static(&[b'x'; DATA_LEN_BYTES]);
+    let event = || NewEvent::binary(event_type.clone(), data.clone());
+    Append::to(stream, ExpectedRevision::NoStream, (0..events).map(|_| event()))
+}
+
+/// Fills a store with streams of `each` events.
+#[allow(dead_code, reason = "not every benchmark reads")]
+pub fn fill(store: &Store, streams: usize, each: usize) {
+    for stream in 0..streams {
+        store.append(append(&format!("filled-{stream}"), each)).expect("the append is taken");
+    }
+}

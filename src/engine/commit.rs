@@ -1,0 +1,474 @@
+//! The commit: requests are staged into the unit being built; one thread at a time writes the unit,
+//! syncs it, makes it visible and answers everybody in it.
+//!
+//! While a unit is being synced the next one is built, by the callers themselves, so batches form
+//! without a timer. Whoever holds the log's writer commits: the committer's thread, or a blocking
+//! caller who finds nobody doing it and is spared two wake-ups. A failed write or sync poisons the
+//! store: the unit's own requests are answered `Unknown`, the ones behind it are certainly refused,
+//! and nothing is ever retried.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use super::committed::Committed;
+use super::error::AppendError;
+use super::keeper::Bells;
+use super::options::{Background, StoreOptions};
+use super::prepare::{Prepared, prepare};
+use super::resolve::{Resolution, Resolved, Resolver};
+use super::stage::Outcome;
+use crate::disk::Host;
+use crate::index::Index;
+use crate::log::{Log, LogWriter, StorageError, UnitBuffer};
+use crate::model::Timestamp;
+use crate::model::{Append, Receipt};
+
+/// Told how a request ended.
+pub(super) type Done = Box<dyn FnOnce(Result<Receipt, AppendError>) + Send>;
+
+/// A request on its way.
+struct Work {
+    prepared: Prepared,
+    done: Done,
+}
+
+/// An answer that waits for the unit it belongs to.
+enum Answer {
+    Receipt(Receipt, Done),
+    Again(Box<Work>),
+}
+
+/// An answer that waits for nothing.
+type Ready = (Done, Result<Receipt, AppendError>);
+
+/// Everything that staging changes, under one short lock.
+struct Stage {
+    unit: UnitBuffer,
+    answers: Vec<Answer>,
+    /// Requests that found no room, in order.
+    waiting: VecDeque<(Box<Work>, Resolution)>,
+    waiting_len_bytes: usize,
+    /// Why nothing is taken any more.
+    stopped: Option<StorageError>,
+    /// Whether the committer's thread sleeps and must be woken.
+    idle: bool,
+    /// Whether the committer's thread is to end.
+    ending: bool,
+}
+
+/// What a committer is made of.
+pub(super) struct Parts {
+    pub(super) log: Log,
+    pub(super) writer: LogWriter,
+    pub(super) index: Index,
+    pub(super) host: Arc<dyn Host>,
+    pub(super) committed: Arc<Committed>,
+    pub(super) bells: Arc<Bells>,
+    pub(super) options: StoreOptions,
+}
+
+/// The gate through which every change of the store passes.
+pub(super) struct Committer {
+    log: Log,
+    index: Index,
+    host: Arc<dyn Host>,
+    committed: Arc<Committed>,
+    bells: Arc<Bells>,
+    options: StoreOptions,
+    stage: Mutex<Stage>,
+    work: Condvar,
+    writer: Mutex<Option<LogWriter>>,
+    /// Requests to be resolved again, by a thread that may read the disk.
+    again: Mutex<Vec<Work>>,
+    again_arrived: Condvar,
+}
+
+impl std::fmt::Debug for Committer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Committer").finish_non_exhaustive()
+    }
+}
+
+impl Committer {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts {
+            log,
+            writer,
+            index,
+            host,
+            committed,
+            bells,
+            options,
+        } = parts;
+        let stage = Stage {
+            unit: UnitBuffer::new(log.end()),
+            answers: Vec::new(),
+            waiting: VecDeque::new(),
+            waiting_len_bytes: 0,
+            stopped: None,
+            idle: false,
+            ending: false,
+        };
+        Self {
+            log,
+            index,
+            host,
+            committed,
+            bells,
+            options,
+            stage: Mutex::new(stage),
+            work: Condvar::new(),
+            writer: Mutex::new(Some(writer)),
+            again: Mutex::new(Vec::new()),
+            again_arrived: Condvar::new(),
+        }
+    }
+
+    /// Takes a request and returns before it is durable.
+    pub(super) fn submit(&self, append: Append, done: Done) {
+        match prepare(append, &self.options) {
+            Err(error) => done(Err(error)),
+            Ok(prepared) => {
+                self.admit(Work { prepared, done });
+                self.wake();
+            }
+        }
+    }
+
+    /// Takes a request and returns when it is durable or refused.
+    pub(super) fn append(&self, append: Append) -> Result<Receipt, AppendError> {
+        let prepared = prepare(append, &self.options)?;
+        let slot = Arc::new(Slot::default());
+        let filled = Arc::clone(&slot);
+        self.admit(Work {
+            prepared,
+            done: Box::new(move |answer| filled.fill(answer)),
+        });
+        let answer = loop {
+            if let Some(answer) = slot.take() {
+                break answer;
+            }
+            // Whoever has the writer looks for more before he stops.
+            let Some(mut writer) = self.writer.try_lock() else {
+                break slot.wait();
+            };
+            let committed = self.commit_once(&mut writer);
+            drop(writer);
+            if !self.resolve_again() && !committed {
+                break slot.wait();
+            }
+        };
+        self.hand_over();
+        answer
+    }
+
+    /// Sees to it that somebody commits what came in while the caller was committing.
+    fn hand_over(&self) {
+        match self.options.background {
+            Background::Threads => self.wake(),
+            Background::Manual => {
+                self.drain();
+            }
+        }
+    }
+
+    /// Resolves a request and stages it, or puts it in the queue.
+    fn admit(&self, work: Work) {
+        let resolver = Resolver {
+            log: &self.log,
+            index: &self.index,
+            committed: self.committed.end(),
+        };
+        let resolution = match resolver.resolve(&work.prepared) {
+            Err(error) => return (work.done)(Err(error)),
+            Ok(Resolved::Repeated(receipt)) => return (work.done)(Ok(receipt)),
+            Ok(Resolved::Ready(resolution)) => resolution,
+        };
+        let ready = self.enter(&mut self.stage.lock(), Box::new(work), resolution);
+        if let Some((done, answer)) = ready {
+            done(answer);
+        }
+    }
+
+    fn enter(
+        &self,
+        stage: &mut MutexGuard<'_, Stage>,
+        work: Box<Work>,
+        resolution: Resolution,
+    ) -> Option<Ready> {
+        if let Some(error) = &stage.stopped {
+            return Some((work.done, Err(AppendError::Storage(error.clone()))));
+        }
+        if stage.waiting.is_empty() && self.has_room(stage, work.prepared.len_bytes) {
+            return self.stage_one(stage, work, &resolution);
+        }
+        let len_bytes = stage
+            .waiting_len_bytes
+            .saturating_add(work.prepared.len_bytes);
+        let full = stage.waiting.len() >= self.options.waiting_requests_max
+            || len_bytes > self.options.waiting_len_bytes_max;
+        if full {
+            return Some((work.done, Err(AppendError::Busy)));
+        }
+        stage.waiting_len_bytes = len_bytes;
+        stage.waiting.push_back((work, resolution));
+        None
+    }
+
+    fn has_room(&self, stage: &Stage, len_bytes: usize) -> bool {
+        let fits = stage.unit.is_empty()
+            || stage.unit.len_bytes().saturating_add(len_bytes) <= self.options.unit_len_bytes;
+        fits && !self.index.is_full()
+    }
+
+    fn stage_one(
+        &self,
+        stage: &mut Stage,
+        work: Box<Work>,
+        resolution: &Resolution,
+    ) -> Option<Ready> {
+        let now = Timestamp::from_micros(self.host.now_us());
+        let mut index = self.index.stage();
+        let request = (&work.prepared, resolution);
+        match super::stage::stage(
+            &mut stage.unit,
+            &mut index,
+            self.log.identity(),
+            now,
+            request,
+        ) {
+            Outcome::Staged(receipt) => stage.answers.push(Answer::Receipt(receipt, work.done)),
+            Outcome::Again => stage.answers.push(Answer::Again(work)),
+            Outcome::Answered(answer) => return Some((work.done, answer)),
+        }
+        None
+    }
+
+    /// Stages as many of the waiting requests as there is room for.
+    fn let_in(&self, stage: &mut MutexGuard<'_, Stage>) -> Vec<Ready> {
+        let mut ready = Vec::new();
+        while let Some((work, _)) = stage.waiting.front() {
+            let len_bytes = work.prepared.len_bytes;
+            if !self.has_room(stage, len_bytes) {
+                break;
+            }
+            if let Some((work, resolution)) = stage.waiting.pop_front() {
+                stage.waiting_len_bytes = stage.waiting_len_bytes.saturating_sub(len_bytes);
+                ready.extend(self.stage_one(stage, work, &resolution));
+            }
+        }
+        ready
+    }
+
+    /// Commits what is staged. Returns whether there was anything.
+    fn commit_once(&self, writer: &mut Option<LogWriter>) -> bool {
+        let (unit, answers, ready) = {
+            let mut stage = self.stage.lock();
+            let mut ready = self.let_in(&mut stage);
+            if stage.unit.is_empty() && stage.answers.is_empty() {
+                drop(stage);
+                let any = !ready.is_empty();
+                answer_all(&mut ready);
+                return any;
+            }
+            let next = UnitBuffer::new(stage.unit.end_position());
+            let unit = std::mem::replace(&mut stage.unit, next);
+            let answers = std::mem::take(&mut stage.answers);
+            // The next unit is filled while this one is written.
+            ready.extend(self.let_in(&mut stage));
+            (unit, answers, ready)
+        };
+        let mut ready = ready;
+        answer_all(&mut ready);
+        let written = match writer {
+            None => Err(StorageError::Closed),
+            Some(_) if unit.is_empty() => Ok(()),
+            Some(writer) => self.write(writer, unit),
+        };
+        match written {
+            Ok(()) => self.answer(answers),
+            Err(error) => self.poison(error, answers),
+        }
+        true
+    }
+
+    fn write(&self, writer: &mut LogWriter, unit: UnitBuffer) -> Result<(), StorageError> {
+        let time_us = self.host.now_us().max(self.committed.time_us());
+        let end = unit.end_position();
+        writer.commit(unit, time_us)?;
+        self.committed.publish(end, time_us);
+        self.bells.log.ring();
+        if self.index.wants_flush() {
+            self.bells.index.ring();
+        }
+        Ok(())
+    }
+
+    fn answer(&self, answers: Vec<Answer>) {
+        let mut again = Vec::new();
+        for answer in answers {
+            match answer {
+                Answer::Receipt(receipt, done) => done(Ok(receipt)),
+                Answer::Again(work) => again.push(*work),
+            }
+        }
+        if !again.is_empty() {
+            self.again.lock().extend(again);
+            self.again_arrived.notify_one();
+        }
+    }
+
+    fn poison(&self, error: StorageError, answers: Vec<Answer>) {
+        let stopped = match error.clone() {
+            error @ (StorageError::Poisoned(_) | StorageError::Closed) => error,
+            error => StorageError::Poisoned(Arc::new(error)),
+        };
+        let (behind, waiting) = {
+            let mut stage = self.stage.lock();
+            stage.stopped = Some(stopped.clone());
+            stage.unit = UnitBuffer::new(self.committed.end());
+            (
+                std::mem::take(&mut stage.answers),
+                std::mem::take(&mut stage.waiting),
+            )
+        };
+        for answer in answers {
+            match answer {
+                Answer::Receipt(_, done) => done(Err(AppendError::Unknown(error.clone()))),
+                Answer::Again(work) => (work.done)(Err(AppendError::Storage(stopped.clone()))),
+            }
+        }
+        let behind = behind.into_iter().map(|answer| match answer {
+            Answer::Receipt(_, done) => done,
+            Answer::Again(work) => work.done,
+        });
+        for done in behind.chain(waiting.into_iter().map(|(work, _)| work.done)) {
+            done(Err(AppendError::Storage(stopped.clone())));
+        }
+    }
+
+    /// Sends every request round again whose grounds have become durable.
+    fn resolve_again(&self) -> bool {
+        let again = std::mem::take(&mut *self.again.lock());
+        let any = !again.is_empty();
+        for work in again {
+            self.admit(work);
+        }
+        any
+    }
+
+    fn has_work(&self, stage: &Stage) -> bool {
+        let waiting = !stage.waiting.is_empty() && !self.index.is_full();
+        !stage.unit.is_empty() || !stage.answers.is_empty() || waiting
+    }
+
+    /// Wakes the committer's thread, if it sleeps and there is work.
+    pub(super) fn wake(&self) {
+        let mut stage = self.stage.lock();
+        if stage.idle && self.has_work(&stage) {
+            stage.idle = false;
+            self.work.notify_one();
+        }
+    }
+
+    /// The committer's thread: commits until it is told to end and nothing is left.
+    pub(super) fn run(&self) {
+        loop {
+            while self.commit_once(&mut self.writer.lock()) {}
+            let mut stage = self.stage.lock();
+            if self.has_work(&stage) {
+                continue;
+            }
+            if stage.ending {
+                return;
+            }
+            stage.idle = true;
+            self.work.wait(&mut stage);
+            stage.idle = false;
+        }
+    }
+
+    /// The resolver's thread: sends requests round again until it is told to end.
+    pub(super) fn run_again(&self) {
+        loop {
+            if self.resolve_again() {
+                self.wake();
+                continue;
+            }
+            let mut again = self.again.lock();
+            if self.stage.lock().ending {
+                return;
+            }
+            if again.is_empty() {
+                self.again_arrived.wait(&mut again);
+            }
+        }
+    }
+
+    /// Commits and resolves until nothing is left, on the caller's thread.
+    pub(super) fn drain(&self) -> bool {
+        let mut any = false;
+        while self.commit_once(&mut self.writer.lock()) | self.resolve_again() {
+            any = true;
+        }
+        any
+    }
+
+    /// Refuses new requests, and tells the threads to end when nothing is left.
+    pub(super) fn stop(&self) {
+        {
+            let mut stage = self.stage.lock();
+            stage.stopped.get_or_insert(StorageError::Closed);
+            stage.ending = true;
+            self.work.notify_all();
+        }
+        let _again = self.again.lock();
+        self.again_arrived.notify_all();
+    }
+
+    /// The log's writer, to be closed; none if it was taken before.
+    pub(super) fn take_writer(&self) -> Option<LogWriter> {
+        self.writer.lock().take()
+    }
+
+    /// The failure that stopped the store, if one did.
+    pub(super) fn stopped(&self) -> Option<StorageError> {
+        self.stage.lock().stopped.clone()
+    }
+}
+
+fn answer_all(ready: &mut Vec<Ready>) {
+    for (done, answer) in ready.drain(..) {
+        done(answer);
+    }
+}
+
+/// Where a blocking caller finds its answer.
+#[derive(Default)]
+struct Slot {
+    answer: Mutex<Option<Result<Receipt, AppendError>>>,
+    filled: Condvar,
+}
+
+impl Slot {
+    fn fill(&self, answer: Result<Receipt, AppendError>) {
+        *self.answer.lock() = Some(answer);
+        self.filled.notify_one();
+    }
+
+    fn take(&self) -> Option<Result<Receipt, AppendError>> {
+        self.answer.lock().take()
+    }
+
+    fn wait(&self) -> Result<Receipt, AppendError> {
+        let mut answer = self.answer.lock();
+        loop {
+            if let Some(answer) = answer.take() {
+                return answer;
+            }
+            self.filled.wait(&mut answer);
+        }
+    }
+}

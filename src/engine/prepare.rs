@@ -1,0 +1,253 @@
+//! A request made ready for judgement: limits checked, streams told apart, checksums computed.
+//!
+//! All of it is pure and happens on the caller's thread, before anything is queued or buffered.
+
+use std::collections::HashMap;
+
+use smallvec::SmallVec;
+
+use super::error::AppendError;
+use super::options::StoreOptions;
+use super::verdict::Wish;
+use crate::format::record::{TAGS_MAX, len_max, payload_checksum};
+use crate::format::unit::PRINCIPAL_LEN_BYTES_MAX;
+use crate::model::{Append, Ending, Request};
+use crate::model::{ExpectedRevision, NewEvent, StreamMetadata, StreamName};
+
+/// A request that is within all limits.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// The streams that the request names, each once; written ones in the order they are named.
+    pub(super) subjects: SmallVec<[Subject; 2]>,
+    /// The events, in order.
+    pub(super) events: Vec<PreparedEvent>,
+    /// The name of the request, and a hash of what it asks.
+    pub(super) request: Option<(Request, u64)>,
+    /// No less than the bytes its records will take.
+    pub(super) len_bytes: usize,
+}
+
+/// A stream that the request names.
+#[derive(Debug)]
+pub(super) struct Subject {
+    pub(super) stream: StreamName,
+    pub(super) expected: ExpectedRevision,
+    pub(super) wish: Wish,
+    /// For a metadata stream that is written to: the index of the stream it describes.
+    pub(super) describes: Option<usize>,
+}
+
+/// An event, with what can be known of it before its revision and position.
+#[derive(Debug)]
+pub(super) struct PreparedEvent {
+    /// The index of its stream among the subjects.
+    pub(super) subject: usize,
+    pub(super) event: NewEvent,
+    pub(super) payload_checksum: u32,
+    /// What it says about the stream that its stream describes.
+    pub(super) metadata: Option<StreamMetadata>,
+}
+
+/// Checks a request against the limits and makes it ready.
+pub(super) fn prepare(append: Append, options: &StoreOptions) -> Result<Prepared, AppendError> {
+    let len_bytes = check_limits(&append, options)?;
+    let request = match &append.request {
+        None => None,
+        Some(request) => Some((request.clone(), content_hash(&append))),
+    };
+    let mut subjects = Subjects::default();
+    let mut events = Vec::with_capacity(append.events.len());
+    for (stream, event) in append.events {
+        let metadata =
+            StreamMetadata::of_event(&stream, &event.event_type, &event.content_type, &event.data);
+        let subject = subjects.index_of(stream, Wish::Write);
+        let payload_checksum = payload_checksum(&event);
+        events.push(PreparedEvent {
+            subject,
+            event,
+            payload_checksum,
+            metadata,
+        });
+    }
+    if let Some((stream, ending)) = append.ending {
+        if !events.is_empty() {
+            return Err(AppendError::Invalid(
+                "a request deletes a stream or appends, not both",
+            ));
+        }
+        match (ending, stream.metadata_stream()) {
+            (Ending::Tombstoned, _) => {
+                subjects.index_of(stream, Wish::Tombstone);
+            }
+            (Ending::Deleted, Some(metadata_stream)) => {
+                subjects.index_of(stream, Wish::Delete);
+                subjects.index_of(metadata_stream, Wish::Check);
+            }
+            (Ending::Deleted, None) => {
+                return Err(AppendError::Invalid(
+                    "a metadata stream cannot be deleted by itself",
+                ));
+            }
+        }
+    }
+    let mut stated = SmallVec::<[usize; 4]>::new();
+    for (stream, expected) in append.expectations {
+        let index = subjects.index_of(stream, Wish::Check);
+        if let Some(subject) = subjects.list.get_mut(index) {
+            subject.expected = expected;
+        }
+        stated.push(index);
+    }
+    stated.sort_unstable();
+    if stated
+        .windows(2)
+        .any(|pair| matches!(pair, [one, other] if one == other))
+    {
+        return Err(AppendError::Invalid(
+            "a request states one expectation for a stream, not two",
+        ));
+    }
+    subjects.add_described();
+    Ok(Prepared {
+        subjects: subjects.list,
+        events,
+        request,
+        len_bytes,
+    })
+}
+
+/// The streams of a request, each once. A map finds them when there are many.
+#[derive(Default)]
+struct Subjects {
+    list: SmallVec<[Subject; 2]>,
+    places: HashMap<StreamName, usize>,
+}
+
+impl Subjects {
+    const FEW: usize = 8;
+
+    fn index_of(&mut self, stream: StreamName, wish: Wish) -> usize {
+        if let Some(index) = self.find(&stream) {
+            return index;
+        }
+        let index = self.list.len();
+        if index == Self::FEW {
+            let known = self.list.iter().enumerate();
+            self.places = known
+                .map(|(index, one)| (one.stream.clone(), index))
+                .collect();
+        }
+        if index >= Self::FEW {
+            self.places.insert(stream.clone(), index);
+        }
+        let expected = ExpectedRevision::Any;
+        self.list.push(Subject {
+            stream,
+            expected,
+            wish,
+            describes: None,
+        });
+        index
+    }
+
+    fn find(&self, stream: &StreamName) -> Option<usize> {
+        match self.list.len() <= Self::FEW {
+            true => self.list.iter().position(|one| one.stream == *stream),
+            false => self.places.get(stream).copied(),
+        }
+    }
+
+    /// Writing to `$$x` can bring a deleted `x` back, so `x` belongs to the request too.
+    fn add_described(&mut self) {
+        for index in 0..self.list.len() {
+            let Some(subject) = self.list.get(index).filter(|one| one.wish == Wish::Write) else {
+                continue;
+            };
+            let described = subject.stream.described().map(StreamName::new);
+            if let Some(Ok(described)) = described {
+                let describes = Some(self.index_of(described, Wish::Check));
+                if let Some(subject) = self.list.get_mut(index) {
+                    subject.describes = describes;
+                }
+            }
+        }
+    }
+}
+
+/// Refuses what is over a limit; returns no less than the bytes that the records will take.
+fn check_limits(append: &Append, options: &StoreOptions) -> Result<usize, AppendError> {
+    let within = |what: &'static str, value: usize, max: usize| match value <= max {
+        true => Ok(()),
+        false => Err(AppendError::OverLimit {
+            what,
+            value: value.try_into().unwrap_or(u64::MAX),
+            max: max.try_into().unwrap_or(u64::MAX),
+        }),
+    };
+    within(
+        "the number of events",
+        append.events.len(),
+        options.append_events_max,
+    )?;
+    within(
+        "the number of expectations",
+        append.expectations.len(),
+        options.append_events_max,
+    )?;
+    if let Some(request) = &append.request {
+        within(
+            "the request's principal, in bytes,",
+            request.principal.len(),
+            PRINCIPAL_LEN_BYTES_MAX,
+        )?;
+    }
+    let mut len_bytes = 0;
+    for (stream, event) in &append.events {
+        let tags_len: usize = event.tags.iter().map(|tag| tag.len()).sum();
+        let event_len = event.data.len() + event.metadata.len() + tags_len;
+        within(
+            "an event, in bytes,",
+            event_len,
+            options.event_len_bytes_max,
+        )?;
+        within("the number of an event's tags", event.tags.len(), TAGS_MAX)?;
+        len_bytes += len_max(stream, event);
+    }
+    within(
+        "the append, in bytes,",
+        len_bytes,
+        options.append_len_bytes_max,
+    )?;
+    Ok(len_bytes)
+}
+
+/// Tells a request that is sent again from another one under the same id.
+fn content_hash(append: &Append) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    let mut text = |bytes: &[u8]| {
+        hasher.update(&u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_le_bytes());
+        hasher.update(bytes);
+    };
+    for (stream, event) in &append.events {
+        text(stream.as_bytes());
+        text(event.id.as_bytes());
+        text(event.event_type.as_bytes());
+        text(&event.metadata);
+        text(&event.data);
+    }
+    for (stream, expected) in &append.expectations {
+        text(stream.as_bytes());
+        text(expected.to_string().as_bytes());
+    }
+    if let Some((stream, ending)) = &append.ending {
+        text(stream.as_bytes());
+        text(if *ending == Ending::Deleted {
+            b"deleted"
+        } else {
+            b"tombstoned"
+        });
+    }
+    let mut first = [0; 8];
+    hasher.finalize_xof().fill(&mut first);
+    u64::from_le_bytes(first)
+}
