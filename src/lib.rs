@@ -67,6 +67,8 @@ pub mod format;
 mod index;
 mod log;
 pub mod model;
+#[cfg(any(feature = "client", feature = "server"))]
+pub mod protocol;
 
 pub use engine::{AppendError, Background, OpenError, ReadError, Store, StoreOptions};
 pub use log::StorageError;

@@ -12,7 +12,7 @@ use super::{
 ///
 /// Most requests append events to one or more streams, in the order given. Deleting a stream and
 /// closing it for ever are requests too, and pass the same gate.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Append {
     /// The events, each with its stream, in order.
     pub events: Vec<(StreamName, NewEvent)>,
@@ -22,6 +22,9 @@ pub struct Append {
     pub ending: Option<(StreamName, Ending)>,
     /// The name of the request, if it has one.
     pub request: Option<Request>,
+    /// The checksum of each event's payload as its writer computed it far away, found right on
+    /// arrival; empty where the store is to compute them.
+    pub(crate) payload_checksums: Vec<u32>,
 }
 
 /// How a stream ends.

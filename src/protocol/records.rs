@@ -1,0 +1,171 @@
+//! The body of a frame of records: runs of stored records, byte for byte as they lie on the disk.
+//!
+//! A run is records of adjacent positions, ascending, one behind the other. A frame holds runs one
+//! behind the other; in a backward read the runs come newest first, and inside of each the records
+//! ascend all the same, so that both directions send what the disk gives.
+
+use bytes::Bytes;
+
+use crate::format::checksum::Salt;
+use crate::format::codec::{Reader, to_u64};
+use crate::format::record;
+use crate::format::{Field, FormatError};
+use crate::model::{Position, RecordedEvent};
+
+/// The position of the first record, as a `u64`.
+pub const RUN_FIRST: Field = Field::first("position of the first record", 8);
+/// How many records there are, as a `u32`.
+pub const RUN_COUNT: Field = RUN_FIRST.then("number of records", 4);
+/// How many bytes they have, as a `u32`.
+pub const RUN_LEN: Field = RUN_COUNT.then("length of the records", 4);
+/// What stands in front of the records of a run.
+pub const RUN_FIELDS: [Field; 3] = [RUN_FIRST, RUN_COUNT, RUN_LEN];
+/// The length of what stands in front of the records of a run, in bytes.
+pub const RUN_HEADER_LEN_BYTES: usize = RUN_LEN.end();
+/// A frame of records ends as soon as it has as many bytes, and earlier if the next record would
+/// not fit.
+pub const RECORDS_LEN_BYTES: usize = 256 * 1024;
+
+/// Records of adjacent positions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The position of the first.
+    pub first: Position,
+    /// How many there are.
+    pub count: u32,
+    /// The records one behind the other.
+    pub bytes: Bytes,
+}
+
+impl Run {
+    /// The events of the run, in the order of their positions, each checked for this store.
+    pub fn events(&self, salt: Salt) -> impl Iterator<Item = Result<RecordedEvent, FormatError>> {
+        let mut rest = self.bytes.clone();
+        let mut position = self.first;
+        (0..self.count).map(move |_| {
+            let (event, len) = record::decode(&rest, position, &salt)?;
+            rest = rest.slice(len..);
+            position = position.next();
+            Ok(event)
+        })
+    }
+}
+
+/// Appends what stands in front of the records of a run.
+pub fn put_run_header(out: &mut Vec<u8>, first: Position, count: u32, len_bytes: usize) {
+    let len = u32::try_from(len_bytes).unwrap_or(u32::MAX);
+    out.extend_from_slice(&first.0.to_le_bytes());
+    out.extend_from_slice(&count.to_le_bytes());
+    out.extend_from_slice(&len.to_le_bytes());
+}
+
+/// Appends runs.
+pub fn put_runs(runs: &[Run], out: &mut Vec<u8>) {
+    for run in runs {
+        put_run_header(out, run.first, run.count, run.bytes.len());
+        out.extend_from_slice(&run.bytes);
+    }
+}
+
+/// Reads runs, which share the bytes; the records in them are not looked at.
+///
+/// # Errors
+/// If the bytes do not end with a run, or a run has no record or more records than bytes.
+pub fn take_runs(bytes: &Bytes) -> Result<Vec<Run>, FormatError> {
+    let mut reader = Reader::new(bytes, "a run of records");
+    let mut runs = Vec::new();
+    while reader.remaining() > 0 {
+        let first = Position(reader.u64()?);
+        let count = reader.u32()?;
+        let len = usize::try_from(reader.u32()?).unwrap_or(usize::MAX);
+        if count == 0 || u64::from(count) > to_u64(len) {
+            return Err(FormatError::Invalid("the number of records in a run"));
+        }
+        runs.push(Run {
+            first,
+            count,
+            bytes: bytes.slice_ref(reader.take(len)?),
+        });
+    }
+    Ok(runs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::record::{Record, encode, payload_checksum};
+    use crate::model::{EventType, NewEvent, Revision, StreamName, Timestamp};
+    use proptest::prelude::*;
+
+    fn run(first: u64, count: u32, salt: &Salt) -> Run {
+        let stream = StreamName::new("order-1").unwrap();
+        let event = NewEvent::json(EventType::new("Placed").unwrap(), "{}");
+        let mut bytes = Vec::new();
+        for index in 0..u64::from(count) {
+            let record = Record {
+                stream: &stream,
+                revision: Revision(index),
+                event: &event,
+                created: Timestamp::from_micros(0),
+                payload_checksum: payload_checksum(&event),
+            };
+            encode(&record, Position(first + index), salt, &mut bytes);
+        }
+        Run {
+            first: Position(first),
+            count,
+            bytes: bytes.into(),
+        }
+    }
+
+    #[test]
+    fn runs_come_back_and_their_events_are_checked() {
+        let salt = Salt::new([3; 16]);
+        let runs = vec![run(7, 3, &salt), run(100, 1, &salt)];
+        let mut out = Vec::new();
+        put_runs(&runs, &mut out);
+        let back = take_runs(&Bytes::from(out)).unwrap();
+        assert_eq!(back, runs);
+        let events: Vec<_> = back[0].events(salt).map(Result::unwrap).collect();
+        assert_eq!(
+            events
+                .iter()
+                .map(|event| event.position.0)
+                .collect::<Vec<_>>(),
+            [7, 8, 9]
+        );
+
+        let elsewhere = Run {
+            first: Position(8),
+            ..runs[0].clone()
+        };
+        assert!(
+            elsewhere.events(salt).next().unwrap().is_err(),
+            "a record in the wrong place"
+        );
+        let foreign = Salt::new([4; 16]);
+        assert!(
+            runs[0].events(foreign).next().unwrap().is_err(),
+            "a record of another store"
+        );
+        let longer = Run {
+            count: 4,
+            ..runs[0].clone()
+        };
+        assert!(
+            longer.events(salt).nth(3).unwrap().is_err(),
+            "fewer records than announced"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_judged_without_a_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..100)
+        ) {
+            for run in take_runs(&Bytes::from(bytes)).unwrap_or_default() {
+                let _judged = run.events(Salt::new([0; 16])).take(2).count();
+            }
+        }
+    }
+}
