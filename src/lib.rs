@@ -61,6 +61,8 @@
 
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod disk;
 pub mod engine;
 pub mod format;

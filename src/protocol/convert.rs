@@ -225,7 +225,8 @@ impl TryFrom<wire::Receipt> for Receipt {
 
     fn try_from(receipt: wire::Receipt) -> Result<Self, InvalidText> {
         let revisions = receipt.revisions.into_iter();
-        let checked = |(stream, last): (String, u64)| Ok((StreamName::new(stream)?, Revision(last)));
+        let checked =
+            |(stream, last): (String, u64)| Ok((StreamName::new(stream)?, Revision(last)));
         Ok(Self {
             first: Position(receipt.first),
             last: receipt.last.map(Position),

@@ -478,7 +478,7 @@ pub enum MessageError {
 }
 
 macro_rules! messages {
-    ($(#[$doc:meta])* $name:ident { $($(#[$what:meta])* $kind:literal $variant:ident($body:ty),)* }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$what:meta])* $kind:literal $constant:ident $variant:ident($body:ty),)* }) => {
         $(#[$doc])*
         #[derive(Clone, Debug)]
         pub enum $name {
@@ -489,6 +489,11 @@ macro_rules! messages {
             /// The kind of each message, its name and the name of its body, for the document.
             pub const KINDS: &[(u8, &str, &str)] =
                 &[$(($kind, stringify!($variant), stringify!($body)),)*];
+
+            $(
+                #[doc = concat!("The kind of [`", stringify!($name::$variant), "`].")]
+                pub const $constant: u8 = $kind;
+            )*
 
             /// The kind of this message.
             #[must_use]
@@ -523,31 +528,31 @@ messages! {
     /// What a client sends.
     Request {
         /// The first message.
-        0x01 Hello(Hello),
+        0x01 HELLO Hello(Hello),
         /// The client is still there.
-        0x02 Heartbeat(Empty),
+        0x02 HEARTBEAT Heartbeat(Empty),
         /// Change streams.
-        0x03 Append(Append),
+        0x03 APPEND Append(Append),
         /// Send events.
-        0x04 Read(Read),
+        0x04 READ Read(Read),
         /// Send one event.
-        0x05 Event(EventAt),
+        0x05 EVENT Event(EventAt),
         /// Describe a stream.
-        0x06 DescribeStream(DescribeStream),
+        0x06 DESCRIBE_STREAM DescribeStream(DescribeStream),
         /// List streams.
-        0x07 ListStreams(ListStreams),
+        0x07 LIST_STREAMS ListStreams(ListStreams),
         /// Find a position by its time.
-        0x08 PositionAt(PositionAt),
+        0x08 POSITION_AT PositionAt(PositionAt),
         /// Say when a place is reached.
-        0x09 WaitFor(WaitFor),
+        0x09 WAIT_FOR WaitFor(WaitFor),
         /// Say how everything is.
-        0x0a Status(Empty),
+        0x0a STATUS Status(Empty),
         /// Send events, also those to come.
-        0x0b Subscribe(Subscribe),
+        0x0b SUBSCRIBE Subscribe(Subscribe),
         /// Send more.
-        0x0c Credit(Credit),
+        0x0c CREDIT Credit(Credit),
         /// Send no more.
-        0x0d Cancel(Empty),
+        0x0d CANCEL Cancel(Empty),
     }
 }
 
@@ -555,36 +560,36 @@ messages! {
     /// What a server sends.
     Answer {
         /// To a hello: go on.
-        0x81 Welcome(Welcome),
+        0x81 WELCOME Welcome(Welcome),
         /// The server is still there.
-        0x82 Heartbeat(Empty),
+        0x82 HEARTBEAT Heartbeat(Empty),
         /// To an append: done.
-        0x83 Receipt(Receipt),
+        0x83 RECEIPT Receipt(Receipt),
         /// To a read, a subscription, and the question for one event: records.
-        0x84 Records(Vec<records::Run>),
+        0x84 RECORDS Records(Vec<records::Run>),
         /// To a read or subscription: that was all.
-        0x85 End(End),
+        0x85 END End(End),
         /// To the question for a stream.
-        0x86 StreamDescription(StreamDescription),
+        0x86 STREAM_DESCRIPTION StreamDescription(StreamDescription),
         /// To the question for streams.
-        0x87 StreamList(StreamList),
+        0x87 STREAM_LIST StreamList(StreamList),
         /// To the questions for a position.
-        0x88 Position(PositionIs),
+        0x88 POSITION Position(PositionIs),
         /// To the question how everything is.
-        0x89 Status(StatusIs),
+        0x89 STATUS Status(StatusIs),
         /// To a subscription: it begins here.
-        0x8a Subscribed(Mark),
+        0x8a SUBSCRIBED Subscribed(Mark),
         /// To a subscription: it has looked so far.
-        0x8b Checkpoint(Mark),
+        0x8b CHECKPOINT Checkpoint(Mark),
         /// To a subscription: it has sent everything there is.
-        0x8c CaughtUp(Mark),
+        0x8c CAUGHT_UP CaughtUp(Mark),
         /// To a subscription: more has come than could be sent.
-        0x8d FellBehind(Mark),
+        0x8d FELL_BEHIND FellBehind(Mark),
         /// Every subscription of this connection that has caught up has looked so far.
-        0x8e Idle(Mark),
+        0x8e IDLE Idle(Mark),
         /// To any request: it failed, and is over.
-        0x8f Error(WireError),
+        0x8f ERROR Error(WireError),
         /// No further request is taken; those that were are answered.
-        0x90 GoingAway(Empty),
+        0x90 GOING_AWAY GoingAway(Empty),
     }
 }

@@ -1,0 +1,115 @@
+//! Appending, and the rule that says when an append may be sent again.
+
+use super::AppendError;
+use super::ConnectError;
+use super::link::{Link, Trouble};
+use crate::model::{Append, Receipt};
+use crate::protocol::frame::FRAME_LEN_BYTES_MAX;
+use crate::protocol::{Answer, Request, WireError};
+
+pub(super) async fn append(link: &Link, append: Append) -> Result<Receipt, AppendError> {
+    refuse_too_large(&append)?;
+    let may_repeat = may_repeat(&append);
+    let request = Request::Append(append);
+    let mut in_doubt = false;
+    loop {
+        let trouble = match link.ask_once(&request).await {
+            Ok(Answer::Receipt(receipt)) => {
+                let misnamed = |error| AppendError::Unknown(format!("{error}"));
+                return Receipt::try_from(receipt).map_err(misnamed);
+            }
+            Ok(other) => {
+                let problem = format!("an answer of kind {:#04x} to an append", other.kind());
+                return Err(AppendError::Unknown(problem));
+            }
+            Err(trouble) => trouble,
+        };
+        match trouble {
+            // The server took nothing of it.
+            Trouble::Answer(WireError::GoingAway) => (),
+            // A first sending may have done it before the stream was deleted.
+            Trouble::Answer(error @ WireError::StreamDeleted { .. }) if in_doubt => {
+                return Err(AppendError::Unknown(format!(
+                    "the connection was lost, and when the append was sent again, {error}"
+                )));
+            }
+            Trouble::Answer(error) => return Err(error.into()),
+            Trouble::Connection(error) if in_doubt => {
+                return Err(AppendError::Unknown(format!(
+                    "the connection was lost; {error}"
+                )));
+            }
+            Trouble::Connection(error) => return Err(error.into()),
+            Trouble::Lost if may_repeat => in_doubt = true,
+            Trouble::Lost => {
+                return Err(AppendError::Unknown("the connection was lost".to_owned()));
+            }
+        }
+    }
+}
+
+/// Whether an append that was sent twice does its work once, and is answered by what is true.
+fn may_repeat(append: &Append) -> bool {
+    if append.request.is_some() {
+        return true;
+    }
+    let written = |stream| append.events.iter().any(|(written, _)| written == stream);
+    append.ending.is_none()
+        && !append.events.is_empty()
+        && append
+            .expectations
+            .iter()
+            .all(|(stream, _)| written(stream))
+}
+
+/// What would not fit into a frame is not sent; the server's own limits are lower.
+fn refuse_too_large(append: &Append) -> Result<(), AppendError> {
+    let events = append.events.iter();
+    let payloads = events.map(|(_, event)| event.data.len() + event.metadata.len());
+    let len_bytes: usize = payloads.sum();
+    match len_bytes > FRAME_LEN_BYTES_MAX {
+        false => Ok(()),
+        true => Err(AppendError::OverLimit {
+            what: "an append, in bytes,".to_owned(),
+            value: len_bytes.try_into().unwrap_or(u64::MAX),
+            max: FRAME_LEN_BYTES_MAX.try_into().unwrap_or(u64::MAX),
+        }),
+    }
+}
+
+impl From<std::convert::Infallible> for ConnectError {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{EventType, ExpectedRevision, NewEvent, Request, StreamName};
+
+    fn stream(name: &str) -> StreamName {
+        StreamName::new(name.to_owned()).unwrap()
+    }
+
+    fn one() -> Append {
+        let event = NewEvent::json(EventType::new("T").unwrap(), "{}");
+        Append::to(stream("a"), ExpectedRevision::NoStream, [event])
+    }
+
+    #[test]
+    fn only_what_the_store_knows_again_is_sent_again() {
+        assert!(may_repeat(&one()));
+        let named = Request {
+            principal: String::new(),
+            id: uuid::Uuid::nil(),
+        };
+        let checks = one().expect(stream("b"), ExpectedRevision::StreamExists);
+        assert!(!may_repeat(&checks));
+        assert!(may_repeat(&checks.request(named.clone())));
+        let deletes = Append::delete(stream("a"), ExpectedRevision::Any);
+        assert!(!may_repeat(&deletes));
+        assert!(may_repeat(&deletes.request(named)));
+        assert!(!may_repeat(&Append::new()));
+    }
+}
