@@ -7,7 +7,8 @@ use super::link::Link;
 use super::{ConnectError, Read, ReadError, unexpected};
 use crate::model::{Direction, Position, ReadFrom, RecordedEvent, Source};
 use crate::protocol::message::{self as wire, Credit};
-use crate::protocol::{Answer, Frame, Request, WireError};
+use crate::protocol::records::Run;
+use crate::protocol::{Answer, Request, WireError};
 
 /// The events of a read, in its order, each checked against the checksums that the server's disk
 /// holds. At most the credit of the options waits in memory.
@@ -44,9 +45,10 @@ impl SpentCredit {
         }
     }
 
-    /// Counts a frame of records that left the client's memory.
-    pub(super) fn spend(&mut self, frame: &Frame, feed: &Feed) {
-        self.spent += u64::try_from(frame.body.len()).unwrap_or(u64::MAX);
+    /// Counts records that left the client's memory.
+    pub(super) fn spend(&mut self, runs: &[Run], feed: &Feed) {
+        let len_bytes: usize = runs.iter().map(|run| run.bytes.len()).sum();
+        self.spent += u64::try_from(len_bytes).unwrap_or(u64::MAX);
         if self.spent >= self.give_back_at {
             feed.tell(&Request::Credit(Credit {
                 bytes: std::mem::take(&mut self.spent),
@@ -132,22 +134,18 @@ impl Events {
                 self.running = None;
                 continue;
             };
-            if let (Answer::RECORDS, Some(running)) = (frame.kind, &mut self.running) {
-                running.credit.spend(&frame, &running.feed);
-            }
             let answer = Answer::decode(frame.kind, frame.body);
             match answer.map_err(|error| ConnectError::Protocol(error.to_string()))? {
                 Answer::Records(runs) => {
-                    let backwards = self.read.direction == Direction::Backwards;
                     let salt = self.link.salt();
-                    for run in &runs {
-                        let already = self.ready.len();
-                        for event in run.events(salt) {
-                            self.ready.push(event?);
-                        }
-                        if let (true, Some(own)) = (backwards, self.ready.get_mut(already..)) {
-                            own.reverse();
-                        }
+                    for event in runs.iter().flat_map(|run| run.events(salt)) {
+                        self.ready.push(event?);
+                    }
+                    if self.read.direction == Direction::Backwards {
+                        self.ready.reverse();
+                    }
+                    if let Some(running) = &mut self.running {
+                        running.credit.spend(&runs, &running.feed);
                     }
                     self.go_on_behind_ready();
                     self.ready.reverse();

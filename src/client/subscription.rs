@@ -22,15 +22,16 @@ pub enum Notice {
     Checkpoint {
         /// The position.
         position: Position,
-        /// The time of a commit, in microseconds since 1970; no later commit has an earlier one.
-        committed_us: i64,
+        /// When what stands in front of the position was committed, in microseconds since 1970, if
+        /// the server knows; no later commit has an earlier time.
+        committed_us: Option<i64>,
     },
     /// Everything that was committed was given; what follows is new.
     CaughtUp {
         /// Everything before this position was looked at.
         position: Position,
         /// As in a checkpoint.
-        committed_us: i64,
+        committed_us: Option<i64>,
     },
     /// More has been committed than could be sent; until the next [`Self::CaughtUp`], what follows
     /// is not new any more.
@@ -217,14 +218,14 @@ impl Subscription {
     }
 
     fn take_in(&mut self, frame: Frame) -> Result<Option<Notices>, ReadError> {
-        if let (Answer::RECORDS, Some(running)) = (frame.kind, &mut self.running) {
-            running.credit.spend(&frame, &running.feed);
-        }
         let notice = match decode(frame)? {
             Answer::Records(runs) => {
                 let salt = self.link.salt();
                 let events = runs.iter().flat_map(|run| run.events(salt));
                 let events = events.collect::<Result<Vec<_>, _>>()?;
+                if let Some(running) = &mut self.running {
+                    running.credit.spend(&runs, &running.feed);
+                }
                 let Some(last) = last_position(&events) else {
                     return Ok(None);
                 };

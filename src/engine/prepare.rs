@@ -57,11 +57,14 @@ pub(super) fn prepare(append: Append, options: &StoreOptions) -> Result<Prepared
     };
     let mut subjects = Subjects::default();
     let mut events = Vec::with_capacity(append.events.len());
+    // They fit the events as they came; whoever changed the events since has lost them.
+    let given = Some(append.payload_checksums).filter(|given| given.len() == append.events.len());
+    let mut given = given.unwrap_or_default().into_iter();
     for (stream, event) in append.events {
         let metadata =
             StreamMetadata::of_event(&stream, &event.event_type, &event.content_type, &event.data);
         let subject = subjects.index_of(stream, Wish::Write);
-        let payload_checksum = payload_checksum(&event);
+        let payload_checksum = given.next().unwrap_or_else(|| payload_checksum(&event));
         events.push(PreparedEvent {
             subject,
             event,

@@ -384,8 +384,9 @@ pub enum SubscribeFrom {
 pub struct Mark {
     /// Every event before this position was looked at, and sent if it was wanted.
     pub position: u64,
-    /// A commit time, in microseconds since 1970, that no later commit is before.
-    pub committed_us: i64,
+    /// When what stands in front of the position was committed, in microseconds since 1970, if the
+    /// server knows it without looking for it.
+    pub committed_us: Option<i64>,
 }
 
 /// An append is on stable storage.

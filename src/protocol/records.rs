@@ -1,8 +1,8 @@
 //! The body of a frame of records: runs of stored records, byte for byte as they lie on the disk.
 //!
 //! A run is records of adjacent positions, ascending, one behind the other. A frame holds runs one
-//! behind the other; in a backward read the runs come newest first, and inside of each the records
-//! ascend all the same, so that both directions send what the disk gives.
+//! behind the other, ascending too. A backward read takes the records of a frame from the last to
+//! the first; its next frame lies in front of this one.
 
 use bytes::Bytes;
 
