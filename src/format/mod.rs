@@ -1,11 +1,14 @@
 //! Structures to bytes and back: everything that Annal writes to a disk, and nothing else.
 //!
-//! This layer is pure: no files, no clock, no threads. `storage-format.md` describes every byte;
-//! its tables are rendered from the [`Field`] constants here, and a test compares them.
+//! This layer is pure: no files, no clock, no threads. `storage-format.md`, which follows below,
+//! describes every byte; its tables are rendered from the [`Field`] constants here, and a test
+//! compares them.
 //!
 //! What always holds: no input makes a decoder panic or allocate more than the input's own length;
 //! a length is trusted only after the checksum that covers it was found right; reserved bits and
 //! bytes are zero, and others are refused as written by a newer version.
+//!
+#![doc = include_str!("../../storage-format.md")]
 
 pub mod checksum;
 pub mod codec;
