@@ -71,8 +71,12 @@ mod log;
 pub mod model;
 #[cfg(any(feature = "client", feature = "server"))]
 pub mod protocol;
+pub mod subscription;
 
-pub use engine::{AppendError, Background, OpenError, ReadError, Store, StoreOptions};
+pub use engine::{
+    AppendError, Background, Batch, BatchLimit, Events, OpenError, ReadError, Run, Store,
+    StoreOptions, StoredMetadata, StreamInfo, StreamSummary,
+};
 pub use log::StorageError;
 pub use model::{
     Append, ContentType, Direction, Ending, EventFilter, EventType, ExpectedRevision, FilterRule,
@@ -80,3 +84,4 @@ pub use model::{
     Position, ReadFrom, Receipt, RecordedEvent, Request, Revision, Source, StoreId, StreamHead,
     StreamMetadata, StreamName, SubscribeFrom, Tag, Timestamp, Token,
 };
+pub use subscription::{Notice, Progress, SubscribeOptions, Subscription};

@@ -1,17 +1,23 @@
 //! The committed position: the end of what is durable, and so of what anybody sees.
 
-use std::sync::OnceLock;
+use std::any::Any;
+use std::fmt::Debug;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::model::Position;
 
 /// Told of every commit, on the committer's thread, after its events became visible. It must be
 /// quick: the next commit waits for it.
-pub(crate) trait CommitListener: std::fmt::Debug + Send + Sync {
+pub(crate) trait CommitListener: Any + Debug + Send + Sync {
     /// Everything before `end` is committed now.
     fn committed(&self, end: Position);
+
+    /// The store was closed: nothing more will be committed.
+    fn closed(&self);
 }
 
 /// The one number that a commit publishes, and who waits for it.
@@ -20,7 +26,14 @@ pub(crate) struct Committed {
     end: AtomicU64,
     time_us: AtomicI64,
     waiters: watch::Sender<Position>,
-    listener: OnceLock<std::sync::Arc<dyn CommitListener>>,
+    listening: Mutex<Listening>,
+}
+
+#[derive(Debug)]
+enum Listening {
+    Nobody,
+    Somebody(Arc<dyn CommitListener>),
+    Over,
 }
 
 impl Committed {
@@ -29,7 +42,7 @@ impl Committed {
             end: AtomicU64::new(end.0),
             time_us: AtomicI64::new(time_us),
             waiters: watch::Sender::new(end),
-            listener: OnceLock::new(),
+            listening: Mutex::new(Listening::Nobody),
         }
     }
 
@@ -48,21 +61,45 @@ impl Committed {
         self.waiters.subscribe()
     }
 
-    /// Sets who is told of commits; once in the life of a store.
-    pub(crate) fn listen(&self, listener: std::sync::Arc<dyn CommitListener>) {
-        // A second listener would be a mistake of this crate; the first one stays.
-        let _already_set = self.listener.set(listener);
+    /// The one who is told of commits, made when first asked for: there is one in the life of a
+    /// store. None if the store is closed.
+    pub(crate) fn listener<L: CommitListener>(
+        &self,
+        make: impl FnOnce() -> Arc<L>,
+    ) -> Option<Arc<L>> {
+        let mut listening = self.listening.lock();
+        match &*listening {
+            Listening::Nobody => {
+                let made = make();
+                *listening = Listening::Somebody(made.clone());
+                Some(made)
+            }
+            Listening::Somebody(listener) => {
+                let any: Arc<dyn Any + Send + Sync> = listener.clone();
+                any.downcast().ok()
+            }
+            Listening::Over => None,
+        }
     }
 
     /// Makes everything before `end` visible.
     pub(super) fn publish(&self, end: Position, time_us: i64) {
         self.time_us.store(time_us, Ordering::Release);
         self.end.store(end.0, Ordering::Release);
-        if self.waiters.receiver_count() > 0 {
-            self.waiters.send_replace(end);
-        }
-        if let Some(listener) = self.listener.get() {
-            listener.committed(end);
+        // Whether anybody waits is not asked first: between the question and the answer he may come.
+        self.waiters.send_replace(end);
+        let listener = match &*self.listening.lock() {
+            Listening::Somebody(listener) => Arc::clone(listener),
+            Listening::Nobody | Listening::Over => return,
+        };
+        listener.committed(end);
+    }
+
+    /// Tells who listens that nothing more will come, and lets him go.
+    pub(super) fn close(&self) {
+        let listening = std::mem::replace(&mut *self.listening.lock(), Listening::Over);
+        if let Listening::Somebody(listener) = listening {
+            listener.closed();
         }
     }
 }

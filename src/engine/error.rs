@@ -133,3 +133,10 @@ pub enum ReadError {
     #[error(transparent)]
     Storage(#[from] StorageError),
 }
+
+impl ReadError {
+    /// Nothing more will come, because the store was closed.
+    pub(crate) fn closed() -> Self {
+        Self::Storage(StorageError::Closed)
+    }
+}

@@ -20,13 +20,18 @@ mod error;
 mod keeper;
 mod options;
 mod prepare;
+mod read;
 mod receipt;
 mod resolve;
 mod stage;
 mod verdict;
 
+pub use crate::log::Run;
+pub(crate) use committed::CommitListener;
 pub use error::{AppendError, OpenError, ReadError};
 pub use options::{Background, StoreOptions};
+pub use read::{Batch, BatchLimit, Events, StoredMetadata, StreamInfo, StreamSummary};
+pub(crate) use read::{Reading, Record, StreamStart, block_on_until};
 
 use std::path::Path;
 use std::sync::Arc;
@@ -63,6 +68,8 @@ struct Shared {
     disk: Arc<dyn Disk>,
     committed: Arc<Committed>,
     committer: Committer,
+    reading: Reading,
+    background: Background,
     bells: Arc<Bells>,
     recovery: RecoveryReport,
     background_failure: Mutex<Option<StorageError>>,
@@ -137,6 +144,12 @@ impl Store {
             bells: Arc::clone(&bells),
             options,
         });
+        let reading = Reading {
+            log: log.clone(),
+            index: index.clone(),
+            committed: Arc::clone(&committed),
+            host: Arc::clone(&host),
+        };
         let shared = Arc::new(Shared {
             log,
             index,
@@ -144,6 +157,8 @@ impl Store {
             disk,
             committed,
             committer,
+            reading,
+            background,
             bells,
             recovery: report,
             background_failure: Mutex::new(None),
@@ -181,6 +196,16 @@ impl Store {
     #[must_use]
     pub fn committed(&self) -> Position {
         self.0.shared.committed.end()
+    }
+
+    /// What readers need of the store.
+    pub(crate) fn reading(&self) -> &Reading {
+        &self.0.shared.reading
+    }
+
+    /// Who does the background work.
+    pub(crate) fn background(&self) -> Background {
+        self.0.shared.background
     }
 
     /// A token that covers everything committed.
@@ -251,6 +276,7 @@ impl Owner {
             let _panicked = thread.join();
         }
         shared.committer.drain();
+        shared.committed.close();
         let Some(writer) = shared.committer.take_writer() else {
             return Ok(());
         };

@@ -326,6 +326,18 @@ impl Layout {
         record.get(start..start + self.type_len).unwrap_or_default()
     }
 
+    /// The event's tags, as bytes of the record.
+    pub fn tags<'a>(&self, record: &'a [u8]) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let start = self.stream_start + self.stream_len + self.type_len + self.content_type_len;
+        let list = record.get(start..self.header_len).unwrap_or_default();
+        let mut reader = Reader::new(list, "a record's tags");
+        let count = match self.tagged {
+            true => reader.len_at_most(TAGS_MAX).unwrap_or(0),
+            false => 0,
+        };
+        (0..count).map_while(move |_| reader.bytes_at_most(Tag::LEN_BYTES_MAX).ok())
+    }
+
     /// Checks the header checksum for a record at this position of this store.
     ///
     /// # Errors

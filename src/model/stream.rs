@@ -74,10 +74,16 @@ impl StreamName {
     /// that begin with it have none.
     #[must_use]
     pub fn category(&self) -> Option<&str> {
-        if self.is_system() {
+        Self::category_of(&self.0)
+    }
+
+    /// The same for a name that is still text.
+    #[must_use]
+    pub fn category_of(name: &str) -> Option<&str> {
+        if name.starts_with('$') {
             return None;
         }
-        match self.0.split_once('-') {
+        match name.split_once('-') {
             Some(("", _)) | None => None,
             Some((category, _)) => Some(category),
         }

@@ -1,0 +1,249 @@
+//! A walk over the log as of one moment: everything, or the positions that the index plans.
+
+use crate::engine::ReadError;
+use crate::engine::read::batch::{Batch, BatchLimit, Budget, Wants, cut};
+use crate::engine::read::window::is_young;
+use crate::format::FormatError;
+use crate::format::record::Layout;
+use crate::index::Postings;
+use crate::log::{Log, Run, StorageError};
+use crate::model::{Direction, EventFilter, FilterTarget, Position, Revision};
+
+/// The most positions that are read together.
+const PLANNED_MAX: usize = 128;
+/// What is read together first, before it is known how long the events of a list are.
+const PLANNED_FIRST: usize = 16;
+
+/// What of the planned events is shown.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sieve {
+    /// The lowest revision; only for streams.
+    pub(crate) first: Revision,
+    /// Events of lower revisions than the second must be created at the first or later, in seconds
+    /// since 1970; only for streams.
+    pub(crate) created_min: Option<(i64, Revision)>,
+    /// What the filter must choose.
+    pub(crate) filter: Option<EventFilter>,
+}
+
+impl Sieve {
+    fn looks_at_records(&self) -> bool {
+        self.filter.is_some() || self.created_min.is_some()
+    }
+
+    fn shows(&self, layout: &Layout, record: &[u8]) -> bool {
+        let young = self.created_min.is_none_or(|(min_s, until)| {
+            layout.revision() >= until || is_young(layout.created(), min_s)
+        });
+        young
+            && self
+                .filter
+                .as_ref()
+                .is_none_or(|filter| chooses(filter, layout, record))
+    }
+}
+
+/// Whether a filter chooses a record.
+pub(crate) fn chooses(filter: &EventFilter, layout: &Layout, record: &[u8]) -> bool {
+    // The records are verified: what is not UTF-8 was never a name.
+    let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+    match filter.target() {
+        FilterTarget::Stream => filter.matches(text(layout.stream(record)), ""),
+        FilterTarget::EventType => filter.matches("", text(layout.event_type(record))),
+    }
+}
+
+/// Where the events of a walk come from.
+#[derive(Debug)]
+pub(super) enum Path {
+    /// All events; forwards from the first position to the second, backwards from in front of the
+    /// second to the first.
+    Log(Position, Position),
+    /// The events of a list, and positions that were planned and not read yet, in walk order.
+    List(Box<Postings>, Vec<(u64, Position)>),
+    /// No events, or no more.
+    Done,
+}
+
+/// A walk that keeps what it needs: the events that were committed when it began, no others.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    pub(super) log: Log,
+    pub(super) direction: Direction,
+    pub(super) sieve: Sieve,
+    pub(super) path: Path,
+    /// Where the walk ends; then everything was looked at.
+    pub(super) end: Position,
+    /// How long the records of the list were, on average, in bytes.
+    pub(super) record_len: Option<usize>,
+}
+
+impl Cursor {
+    /// The position in front of which a forward walk will have looked at everything.
+    pub(crate) fn end(&self) -> Position {
+        self.end
+    }
+
+    /// The next events within the limit; none at the end. A batch can be empty where a filter chose
+    /// nothing: it tells how far the walk has come.
+    pub(crate) fn next_batch(&mut self, limit: BatchLimit) -> Result<Option<Batch>, ReadError> {
+        match self.path {
+            Path::Log(from, to) => self.next_of_log(from, to, limit),
+            Path::List(..) => self.next_of_list(limit),
+            Path::Done => Ok(None),
+        }
+    }
+
+    fn next_of_log(
+        &mut self,
+        from: Position,
+        to: Position,
+        limit: BatchLimit,
+    ) -> Result<Option<Batch>, ReadError> {
+        let forwards = self.direction == Direction::Forwards;
+        // With a filter, what is read is not yet what is taken.
+        let limit_read = match self.sieve.looks_at_records() {
+            true => BatchLimit::default(),
+            false => limit,
+        };
+        let chunk = match forwards {
+            _ if from >= to => return self.done(),
+            true => self.log.read(from, to, limit_read.len_bytes_max)?,
+            false => {
+                let BatchLimit {
+                    events_max,
+                    len_bytes_max,
+                } = limit_read;
+                self.log.read_back(to, events_max.max(1), len_bytes_max)?
+            }
+        };
+        let (Some(first), Some(last)) = (chunk.runs.first(), chunk.runs.last()) else {
+            return self.done();
+        };
+        let seen = if forwards { last.end() } else { first.first };
+        let mut budget = Budget::new(limit);
+        let mut runs = Vec::with_capacity(chunk.runs.len());
+        let stopped = self.cut(&chunk.runs, &mut budget, &mut runs)?;
+        let next = match stopped {
+            None => seen,
+            Some(position) if forwards => position,
+            Some(position) => position.next(),
+        };
+        self.path = match forwards {
+            true => Path::Log(next, to),
+            false => Path::Log(from, next),
+        };
+        Ok(Some(self.batch(runs, next)))
+    }
+
+    fn next_of_list(&mut self, limit: BatchLimit) -> Result<Option<Batch>, ReadError> {
+        let mut budget = Budget::new(limit);
+        let mut runs = Vec::new();
+        let mut next = None;
+        while !budget.is_spent() {
+            let planned = self.plan(&budget)?;
+            let Some(&(_, last)) = planned.last() else {
+                self.path = Path::Done;
+                break;
+            };
+            let mut positions: Vec<Position> = planned.iter().map(|(_, at)| *at).collect();
+            if self.direction == Direction::Backwards {
+                positions.reverse();
+            }
+            let chunk = self.log.read_at(&positions)?;
+            self.record_len = chunk
+                .len_bytes()
+                .checked_div(chunk.runs.len())
+                .or(self.record_len);
+            let stopped = self.cut(&chunk.runs, &mut budget, &mut runs)?;
+            next = match stopped {
+                Some(position) => self.keep(planned, position).or(next),
+                None => Some(last),
+            };
+            if stopped.is_some() {
+                break;
+            }
+        }
+        let next = match (next, self.direction) {
+            (None, _) => return Ok(None),
+            (Some(_), Direction::Forwards) if matches!(self.path, Path::Done) => self.end,
+            (Some(last), Direction::Forwards) => last.next(),
+            (Some(last), Direction::Backwards) => last,
+        };
+        Ok(Some(self.batch(runs, next)))
+    }
+
+    /// Positions to read next, in walk order; none at the end of the list.
+    fn plan(&mut self, budget: &Budget) -> Result<Vec<(u64, Position)>, ReadError> {
+        let by_length = match self.record_len {
+            None => PLANNED_FIRST,
+            Some(len) => budget.len_bytes() / len.max(1),
+        };
+        let count = PLANNED_MAX.min(budget.events()).min(by_length).max(1);
+        let first = self.sieve.first.0;
+        let Path::List(postings, kept) = &mut self.path else {
+            return Ok(Vec::new());
+        };
+        let mut planned = std::mem::take(kept);
+        while planned.is_empty() {
+            planned = postings.next_chunk(count)?;
+            if planned.is_empty() {
+                break;
+            }
+            let fetched = planned.len();
+            planned.retain(|(ordinal, _)| *ordinal >= first);
+            // Backwards, everything that is still to come lies lower.
+            if planned.len() < fetched && self.direction == Direction::Backwards {
+                break;
+            }
+        }
+        if planned.len() > count {
+            *kept = planned.split_off(count);
+        }
+        Ok(planned)
+    }
+
+    /// Keeps what was planned and not taken for the next batch. Returns the last position that was
+    /// looked at, if there was one.
+    fn keep(&mut self, mut planned: Vec<(u64, Position)>, stopped: Position) -> Option<Position> {
+        let taken = planned.iter().take_while(|(_, at)| *at != stopped).count();
+        let mut rest = planned.split_off(taken);
+        let last = planned.last().map(|(_, at)| *at);
+        if let Path::List(_, kept) = &mut self.path {
+            rest.append(kept);
+            *kept = rest;
+        }
+        last
+    }
+
+    fn cut(
+        &self,
+        runs: &[Run],
+        budget: &mut Budget,
+        out: &mut Vec<Run>,
+    ) -> Result<Option<Position>, ReadError> {
+        let shows = |layout: &Layout, record: &[u8]| self.sieve.shows(layout, record);
+        let wants: Wants<'_> = match self.sieve.looks_at_records() {
+            true => Some(&shows),
+            false => None,
+        };
+        cut(runs, self.direction, wants, budget, out).map_err(unreadable)
+    }
+
+    fn batch(&self, mut runs: Vec<Run>, next: Position) -> Batch {
+        if self.direction == Direction::Backwards {
+            runs.reverse();
+        }
+        Batch { runs, next }
+    }
+
+    fn done(&mut self) -> Result<Option<Batch>, ReadError> {
+        self.path = Path::Done;
+        Ok(None)
+    }
+}
+
+/// A record whose checksums are right and that is none all the same.
+pub(super) fn unreadable(error: FormatError) -> ReadError {
+    StorageError::damaged("an event in memory", 0, error).into()
+}

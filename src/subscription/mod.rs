@@ -1,0 +1,332 @@
+//! Subscriptions: a reader that waits.
+//!
+//! A subscription reads up to the committed position, says that it has caught up, waits, and reads
+//! on. There is no second path for live events and no copy of them in a queue, so there is no
+//! hand-off at which one could be lost or doubled, and a slow subscriber costs nothing but its place.
+//! Between two calls it holds no part of the log or the index, only a position.
+//!
+//! The [`dispatcher`] tells a waiting subscription that something may be there for it. Ten thousand
+//! that wait for their streams cost nothing while others are written.
+
+mod dispatcher;
+mod interest;
+mod notice;
+mod signal;
+mod waiters;
+
+pub use notice::{Notice, Progress, SubscribeOptions};
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use crate::engine::{
+    Background, Batch, BatchLimit, ReadError, Reading, Store, StreamStart, block_on_until,
+};
+use crate::model::{Position, Revision, Source, SubscribeFrom};
+use crate::subscription::dispatcher::{Dispatcher, Waiting};
+use crate::subscription::interest::Interest;
+use crate::subscription::signal::Signal;
+use crate::subscription::waiters::{Ticket, Waiter};
+
+/// Follows a source: what is there already, then what is committed, each event once, in order.
+///
+/// The past of a stream is shown as its metadata says; what is committed after the subscription
+/// began is delivered whole. Dropping it ends it.
+#[derive(Debug)]
+pub struct Subscription {
+    reading: Reading,
+    dispatcher: Arc<Dispatcher>,
+    source: Source,
+    options: SubscribeOptions,
+    start: StreamStart,
+    /// Everything in front of it was looked at and delivered.
+    next: Position,
+    /// The last position that the owner knows of.
+    told: Position,
+    live: bool,
+    /// To be delivered before anything else is read.
+    held: Option<Batch>,
+    tombstoned: Option<Position>,
+    interest: Arc<Interest>,
+    signal: Arc<Signal>,
+    rest: Rest,
+}
+
+/// Whether there is reason to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// There may be something to read.
+    None,
+    /// Everything was read.
+    Resting,
+    /// And the dispatcher knows.
+    Registered(Ticket),
+}
+
+impl Store {
+    /// Follows a source from some place on.
+    ///
+    /// A stream that is not there, or is deleted, is waited for. From behind a position or revision
+    /// that is not reached yet, everything up to there is left out when it comes.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn subscribe(
+        &self,
+        source: Source,
+        from: SubscribeFrom,
+    ) -> Result<Subscription, ReadError> {
+        self.subscribe_with(source, from, SubscribeOptions::default())
+    }
+
+    /// The same with options.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn subscribe_with(
+        &self,
+        source: Source,
+        from: SubscribeFrom,
+        options: SubscribeOptions,
+    ) -> Result<Subscription, ReadError> {
+        let threaded = self.background() == Background::Threads;
+        let reading = self.reading();
+        let start = || Dispatcher::start(reading.clone(), threaded);
+        let dispatcher = reading.listener(start).ok_or_else(ReadError::closed)?;
+        Subscription::open(reading.clone(), dispatcher, (source, from), options)
+    }
+
+    /// How often any subscription was woken since the store was opened.
+    #[must_use]
+    pub fn subscription_wakes(&self) -> u64 {
+        let none = || Dispatcher::start(self.reading().clone(), false);
+        let dispatcher = self.reading().listener(none);
+        dispatcher.map_or(0, |dispatcher| dispatcher.wakes())
+    }
+}
+
+impl Subscription {
+    fn open(
+        reading: Reading,
+        dispatcher: Arc<Dispatcher>,
+        (source, from): (Source, SubscribeFrom),
+        options: SubscribeOptions,
+    ) -> Result<Self, ReadError> {
+        let (next, revision) = match from {
+            SubscribeFrom::Start => (Position::START, Revision::START),
+            SubscribeFrom::After(position) => (position.next(), Revision::START),
+            SubscribeFrom::AfterRevision(revision) => (Position::START, revision.next()),
+            SubscribeFrom::End => (reading.committed_end(), Revision::START),
+        };
+        let start = match &source {
+            Source::Stream(stream) => reading.stream_start(stream, revision)?,
+            _ => StreamStart {
+                from: Revision::START,
+                live: Revision::START,
+            },
+        };
+        let interest = Arc::new(Interest::of(&source, &dispatcher.hasher));
+        Ok(Self {
+            reading,
+            dispatcher,
+            source,
+            options,
+            start,
+            next,
+            told: next,
+            live: false,
+            held: None,
+            tombstoned: None,
+            interest,
+            signal: Arc::default(),
+            rest: Rest::None,
+        })
+    }
+
+    /// Everything in front of this position was looked at, and what concerns the subscription was
+    /// delivered. To go on from here later, subscribe behind the position in front of it.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.next
+    }
+
+    /// The next notice, if there is one without waiting. Events within the limit, but at least one.
+    /// May read from the disk.
+    ///
+    /// # Errors
+    /// See [`ReadError`]. After an error the same can be tried again.
+    pub fn try_next(&mut self, limit: BatchLimit) -> Result<Option<Notice>, ReadError> {
+        if let Some(position) = self.tombstoned {
+            return Ok(Some(Notice::StreamTombstoned(position)));
+        }
+        if let Some(batch) = self.held.take() {
+            return Ok(Some(self.deliver(batch)));
+        }
+        self.stop_waiting();
+        loop {
+            if self.next.0.saturating_sub(self.told.0) >= self.checkpoint_events() {
+                return Ok(Some(Notice::Checkpoint(self.progress())));
+            }
+            if self.live && self.next >= self.reading.committed_end() {
+                self.rest = Rest::Resting;
+                return Ok(None);
+            }
+            let found = self
+                .reading
+                .follow(&self.source, self.start, self.next, limit)?;
+            if !found.batch.is_empty() {
+                return Ok(Some(self.found(found.batch)));
+            }
+            self.next = found.batch.next;
+            if let Some(position) = found.tombstoned {
+                self.tombstoned = Some(position);
+                return Ok(Some(Notice::StreamTombstoned(position)));
+            }
+            if found.at_end && !self.live {
+                self.live = true;
+                return Ok(Some(Notice::CaughtUp(self.progress())));
+            }
+        }
+    }
+
+    /// Waits for the next notice, blocking this thread.
+    ///
+    /// # Errors
+    /// As [`Self::try_next`].
+    pub fn next(&mut self, limit: BatchLimit) -> Result<Notice, ReadError> {
+        loop {
+            if let Some(notice) = self.try_next(limit)? {
+                return Ok(notice);
+            }
+            block_on_until(self.changed(), None).transpose()?;
+        }
+    }
+
+    /// Waits for the next notice, for at most so long.
+    ///
+    /// # Errors
+    /// As [`Self::try_next`].
+    pub fn next_timeout(
+        &mut self,
+        limit: BatchLimit,
+        timeout: Duration,
+    ) -> Result<Option<Notice>, ReadError> {
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            if let Some(notice) = self.try_next(limit)? {
+                return Ok(Some(notice));
+            }
+            match block_on_until(self.changed(), deadline) {
+                None => return Ok(None),
+                Some(changed) => changed?,
+            }
+        }
+    }
+
+    /// The next notice, without blocking while it waits; reading may block on the disk. Needs no
+    /// runtime. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// As [`Self::try_next`].
+    pub async fn next_async(&mut self, limit: BatchLimit) -> Result<Notice, ReadError> {
+        loop {
+            if let Some(notice) = self.try_next(limit)? {
+                return Ok(notice);
+            }
+            self.changed().await?;
+        }
+    }
+
+    /// Waits until [`Self::try_next`] may have something; never reads from the disk. Dropping the
+    /// future loses nothing.
+    ///
+    /// # Errors
+    /// When the store was closed.
+    pub async fn changed(&mut self) -> Result<(), ReadError> {
+        poll_fn(|context| self.poll_changed(context)).await
+    }
+
+    /// The same as a poll.
+    pub fn poll_changed(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ReadError>> {
+        match self.rest {
+            Rest::None => return Poll::Ready(Ok(())),
+            Rest::Registered(_) => {}
+            Rest::Resting => {
+                self.signal.arm(context.waker());
+                let is_stream = matches!(self.source, Source::Stream(_));
+                let checkpoint_at = self.told.plus(self.checkpoint_events());
+                let waiter = Waiter {
+                    signal: Arc::clone(&self.signal),
+                    interest: Arc::clone(&self.interest),
+                    from: self.next,
+                    checkpoint_at: (!is_stream).then_some(checkpoint_at),
+                };
+                match self.dispatcher.wait(waiter) {
+                    Waiting::Registered(ticket) => self.rest = Rest::Registered(ticket),
+                    Waiting::ReadOn => {
+                        self.rest = Rest::None;
+                        return Poll::Ready(Ok(()));
+                    }
+                    Waiting::Closed => return Poll::Ready(Err(ReadError::closed())),
+                }
+            }
+        }
+        self.signal.poll(context).map(|()| {
+            self.stop_waiting();
+            Ok(())
+        })
+    }
+
+    /// The owner looks, because he was woken or by himself. What the dispatcher found out counts,
+    /// also if it is about an earlier wait: nothing concerns the subscription that it has passed.
+    fn stop_waiting(&mut self) {
+        if let Rest::Registered(ticket) = self.rest {
+            self.dispatcher.cancel(ticket, &self.signal);
+            let nothing_before = self.signal.fired().unwrap_or_default();
+            self.next = self.next.max(nothing_before);
+        }
+        self.rest = Rest::None;
+    }
+
+    /// After how many events without one of its own it tells how far it has come.
+    fn checkpoint_events(&self) -> u64 {
+        match self.source {
+            Source::Stream(_) => u64::MAX,
+            _ => self.options.checkpoint_events.max(1),
+        }
+    }
+
+    fn progress(&mut self) -> Progress {
+        self.told = self.next;
+        Progress {
+            position: self.next,
+            committed_us: self.reading.committed_us(self.next),
+        }
+    }
+
+    /// Delivers what was found, after saying that it is far from the end of the log, if that is new.
+    fn found(&mut self, batch: Batch) -> Notice {
+        let lag = self.reading.committed_end().0.saturating_sub(batch.next.0);
+        if self.live && lag > self.options.behind_events {
+            self.live = false;
+            let progress = self.progress();
+            self.held = Some(batch);
+            return Notice::FellBehind(progress);
+        }
+        self.deliver(batch)
+    }
+
+    fn deliver(&mut self, batch: Batch) -> Notice {
+        self.next = batch.next;
+        self.told = batch.next;
+        Notice::Events(batch)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.stop_waiting();
+    }
+}

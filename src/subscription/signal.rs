@@ -1,0 +1,58 @@
+//! How one subscription hears that something may be there for it.
+
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+
+use crate::model::Position;
+
+/// Set once by the dispatcher for each time that the subscription waits.
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    fired: Option<Position>,
+    waker: Option<Waker>,
+}
+
+impl Signal {
+    /// Begins to wait: what came before counts no more.
+    pub(super) fn arm(&self, waker: &Waker) {
+        let mut state = self.state.lock();
+        state.fired = None;
+        state.waker = Some(waker.clone());
+    }
+
+    /// Something may be there, and in front of this position there is nothing.
+    pub(super) fn fire(&self, nothing_before: Position) {
+        let waker = {
+            let mut state = self.state.lock();
+            state.fired = Some(nothing_before);
+            state.waker.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Ready once it was fired.
+    pub(super) fn poll(&self, context: &Context<'_>) -> Poll<()> {
+        let mut state = self.state.lock();
+        if state.fired.is_some() {
+            return Poll::Ready(());
+        }
+        match &mut state.waker {
+            Some(waker) => waker.clone_from(context.waker()),
+            empty => *empty = Some(context.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// What it was fired with, if it was.
+    pub(super) fn fired(&self) -> Option<Position> {
+        self.state.lock().fired
+    }
+}
