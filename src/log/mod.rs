@@ -57,7 +57,7 @@ use crate::model::{Position, Timestamp};
 /// How a log is kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogOptions {
-    /// No segment is meant to be longer, in bytes; from 1 MiB to 2 GiB.
+    /// No segment is meant to be longer, in bytes; from 64 KiB to 2 GiB.
     pub segment_size_bytes: u32,
     /// Where units begin, in bytes; used when a store is made.
     pub unit_align: u32,

@@ -24,12 +24,12 @@ use crate::log::sealed::{SealedFiles, read_exact};
 use crate::log::segment::{CAPACITY_MIN, Spare, create_segment, is_untouched};
 use crate::log::shared::{FloorFile, Pace, Shared};
 use crate::log::state::{Live, Recent, State};
-use crate::log::writer::ZERO_STEP_BYTES;
 use crate::log::{Log, LogOptions, LogWriter, Opened};
 use crate::model::{Lineage, Position, StoreId};
 
 /// The largest segment, in bytes: offsets have 32 bits, and a unit and a footer must fit behind.
 const SEGMENT_SIZE_MAX: u32 = 1 << 31;
+const SEGMENT_SIZE_MIN: u32 = 64 * 1024;
 const FIRST_SEGMENT: u32 = 0;
 
 /// See [`Log::open`].
@@ -40,7 +40,7 @@ pub(super) fn open(
     create: bool,
 ) -> Result<Opened, LogOpenError> {
     let options = LogOptions {
-        segment_size_bytes: (options.segment_size_bytes).clamp(CAPACITY_MIN, SEGMENT_SIZE_MAX),
+        segment_size_bytes: (options.segment_size_bytes).clamp(SEGMENT_SIZE_MIN, SEGMENT_SIZE_MAX),
         ..options
     };
     let store = FileName::Store.to_string();
@@ -98,9 +98,10 @@ fn create_store(
         unit_align: (options.unit_align.max(8).next_power_of_two()).min(UNIT_ALIGN_MAX),
         created_us: host.now_us(),
     };
-    let segment = create_segment(disk, &identity, FIRST_SEGMENT, CAPACITY_MIN)?;
+    let capacity = CAPACITY_MIN.min(options.segment_size_bytes);
+    let segment = create_segment(disk, &identity, FIRST_SEGMENT, capacity)?;
     if options.zero_fill {
-        let len = ZERO_STEP_BYTES - HEADER_LEN_BYTES;
+        let len = capacity - HEADER_LEN_BYTES;
         let zeros = vec![0; usize::try_from(len).unwrap_or(0)];
         let filled = segment.file.write_all_at(HEADER_LEN_BYTES.into(), &zeros);
         filled

@@ -185,6 +185,7 @@ pub(super) fn survey(
         report: RecoveryReport::default(),
     };
     survey.report.clean_stop = survey.clean_end().is_some();
+    survey.check_unnamed(disk, files)?;
     survey.walk(disk, cold)?;
     Ok(survey)
 }
@@ -231,6 +232,30 @@ impl Survey {
     fn clean_end(&self) -> Option<Place> {
         let floor = self.floor.as_ref()?;
         (floor.clean && floor.epoch == self.manifest.epoch).then_some(floor.end)
+    }
+
+    /// Units are written only to segments that the manifest names. Where another one has units, a
+    /// newer manifest was lost.
+    fn check_unnamed(&self, disk: &dyn Disk, files: &[(String, u64)]) -> Result<(), StorageError> {
+        for (name, _) in files {
+            let Some(FileName::Segment(id)) = FileName::parse(name) else {
+                continue;
+            };
+            let named = id < self.manifest.next_segment;
+            let Some(segment) = (!named).then(|| open_segment(disk, &self.identity, id)) else {
+                continue;
+            };
+            if let Ok(segment) = segment
+                && self.has_first_unit(&segment)?
+            {
+                let newer = FileName::Manifest(self.manifest.generation + 1);
+                return Err(StorageError::Missing {
+                    file: newer.to_string().into(),
+                    len_bytes: 0,
+                });
+            }
+        }
+        Ok(())
     }
 
     fn walk(&mut self, disk: &dyn Disk, cold: bool) -> Result<(), LogOpenError> {

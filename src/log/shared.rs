@@ -29,7 +29,6 @@ const FLOOR_DELAY_US: i64 = 50_000;
 const FILL_RATE_MIN: u64 = 20_000_000;
 
 /// One open log.
-#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) host: Arc<dyn Host>,
@@ -46,6 +45,15 @@ pub(super) struct Shared {
     /// Where opening began to walk: the last checkpoint, or the first segment that is not sealed.
     pub(super) start: Expected,
     pub(super) _lock: Box<dyn Debug + Send + Sync>,
+}
+
+impl Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log")
+            .field("store", &self.identity.store)
+            .field("end", &self.end())
+            .finish_non_exhaustive()
+    }
 }
 
 /// The floor file, and what was last written to it.
@@ -155,10 +163,10 @@ impl Shared {
         let state = self.state.read();
         let live = (state.live.iter()).map(|live| u64::from(live.facts.end_offset));
         let log: u64 = sealed.sum::<u64>() + live.sum::<u64>();
-        let largest = self.options.segment_size_bytes.max(CAPACITY_MIN);
+        let largest = self.options.segment_size_bytes;
         u32::try_from(log / 16)
             .unwrap_or(largest)
-            .clamp(CAPACITY_MIN, largest)
+            .clamp(CAPACITY_MIN.min(largest), largest)
     }
 
     fn make_spare(&self, capacity: u32) -> Result<Spare, StorageError> {

@@ -1,0 +1,112 @@
+//! What the log asks of the disk, counted.
+
+use std::sync::Arc;
+
+use crate::disk::{Disk, MemoryDisk, Operation, ProbeDisk, SimulatedHost};
+use crate::log::tests::unit;
+use crate::log::{Log, LogOptions, Opened};
+use crate::model::Position;
+
+fn open(disk: &ProbeDisk) -> Opened {
+    let options = LogOptions {
+        segment_size_bytes: 64 * 1024,
+        recent_bytes: 4 * 1024,
+        ..LogOptions::default()
+    };
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    Log::open(disk, Arc::new(SimulatedHost::new(7)), options, true).unwrap()
+}
+
+#[test]
+fn a_commit_is_one_write_and_one_sync_and_no_read() {
+    let disk = ProbeDisk::new(Arc::new(MemoryDisk::new()));
+    let mut opened = open(&disk);
+    let mut end = Position::START;
+    for events in [1, 1, 20, 0, 3] {
+        let unit = unit(&opened.log, end, events, 300);
+        disk.reset();
+        end = opened.writer.commit(unit, 5).unwrap().end;
+        assert_eq!(disk.tally(Operation::Write, "").calls, 1);
+        assert_eq!(disk.tally(Operation::Sync, "").calls, 1);
+        assert_eq!(disk.tally(Operation::Read, "").calls, 0);
+    }
+    // Into a spare that stands ready it is the same.
+    while opened.log.place().offset < 60 * 1024 {
+        end = opened
+            .writer
+            .commit(unit(&opened.log, end, 10, 300), 5)
+            .unwrap()
+            .end;
+    }
+    while opened
+        .log
+        .keeper_step()
+        .unwrap()
+        .again_after
+        .is_some_and(|after| after.is_zero())
+    {}
+    opened.log.keeper_step().unwrap();
+    let unit = unit(&opened.log, end, 60, 300);
+    disk.reset();
+    opened.writer.commit(unit, 5).unwrap();
+    assert_eq!(opened.log.place().segment, 1);
+    for operation in Operation::CHANGES {
+        let expected = match operation {
+            Operation::Write | Operation::Sync => 1,
+            _ => 0,
+        };
+        assert_eq!(disk.tally(*operation, "").calls, expected, "{operation:?}");
+    }
+    assert_eq!(disk.tally(Operation::Read, "").calls, 0);
+}
+
+#[test]
+fn opening_reads_the_manifest_the_checkpoint_and_what_lies_behind_it() {
+    for segments in [10, 60] {
+        let disk = ProbeDisk::new(Arc::new(MemoryDisk::new()));
+        let mut opened = open(&disk);
+        let mut end = Position::START;
+        while opened.log.manifest().current().sealed.len() < segments {
+            let unit = unit(&opened.log, end, 120, 400);
+            end = opened.writer.commit(unit, 5).unwrap().end;
+            opened.log.keeper_step().unwrap();
+        }
+        let entry = opened.log.checkpoint().unwrap().entry();
+        let manifest = opened.log.manifest();
+        manifest
+            .update(|data| data.checkpoint = Some(entry))
+            .unwrap();
+        let unit = unit(&opened.log, end, 5, 400);
+        opened.writer.commit(unit, 5).unwrap();
+        drop(opened);
+        disk.reset();
+        let opened = open(&disk);
+        assert!(opened.report.from_checkpoint);
+        assert_eq!(opened.report.walked_units, 1);
+        let current = opened.log.manifest().current();
+        for sealed in &current.sealed {
+            let name = format!("segment-{:08x}", sealed.id);
+            assert_eq!(disk.tally(Operation::Open, &name).calls, 0);
+        }
+        assert_eq!(disk.tally(Operation::List, "").calls, 1);
+    }
+}
+
+#[test]
+fn a_small_store_stays_small() {
+    let memory = MemoryDisk::new();
+    let host = || Arc::new(SimulatedHost::new(7));
+    let disk = || Arc::new(memory.clone());
+    let size = || -> u64 { memory.list().unwrap().iter().map(|(_, len)| len).sum() };
+    let mut opened = Log::open(disk(), host(), LogOptions::default(), true).unwrap();
+    opened.log.keeper_step().unwrap();
+    assert!(size() < (1 << 20) + 64 * 1024, "{}", size());
+    let unit = unit(&opened.log, Position::START, 10, 300);
+    opened.writer.commit(unit, 5).unwrap();
+    let Opened { log, writer, .. } = opened;
+    writer.close(&log).unwrap();
+    drop(log);
+    assert!(size() < 64 * 1024, "{}", size());
+    let opened = Log::open(disk(), host(), LogOptions::default(), false).unwrap();
+    assert!(opened.report.clean_stop);
+}

@@ -1,0 +1,279 @@
+//! What a power cut at any moment may and may not do.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use crate::disk::{Disk, Fault, MemoryDisk, Operation, ProbeDisk, SimulatedHost, Unsynced};
+use crate::log::tests::{check, unit};
+use crate::log::{Log, LogOpenError, LogOptions, Opened, StorageError};
+use crate::model::Position;
+
+const LEN: u64 = 900;
+
+fn options(unit_align: u32) -> LogOptions {
+    LogOptions {
+        segment_size_bytes: 64 * 1024,
+        unit_align,
+        recent_bytes: 8 * 1024,
+        read_cache_bytes: 1 << 20,
+        ..LogOptions::default()
+    }
+}
+
+fn open(disk: Arc<dyn Disk>, align: u32) -> Result<Opened, LogOpenError> {
+    Log::open(disk, Arc::new(SimulatedHost::new(7)), options(align), true)
+}
+
+/// One step of a script.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Append(u64),
+    Keep,
+    Wait,
+    Checkpoint,
+    Reopen,
+    Close,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0u64..60).prop_map(Step::Append),
+        4 => Just(Step::Keep),
+        1 => Just(Step::Wait),
+        1 => Just(Step::Checkpoint),
+        1 => Just(Step::Reopen),
+        1 => Just(Step::Close),
+    ]
+}
+
+/// What the one who wrote knows when the power goes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    acknowledged: Position,
+    /// The unit in flight would end here.
+    written: Position,
+    /// The power went.
+    failed: bool,
+}
+
+fn perform(
+    disk: &Arc<dyn Disk>,
+    script: &[Step],
+    align: u32,
+    known: &mut Known,
+) -> Result<(), LogOpenError> {
+    let host = Arc::new(SimulatedHost::new(7));
+    let reopen = || Log::open(Arc::clone(disk), host.clone(), options(align), true);
+    let mut opened = reopen()?;
+    for step in script {
+        match step {
+            Step::Append(events) => {
+                let unit = unit(&opened.log, opened.log.end(), *events, LEN);
+                known.written = unit.end_position();
+                known.acknowledged = opened.writer.commit(unit, 5)?.end;
+            }
+            Step::Keep => drop(opened.log.keeper_step()?),
+            Step::Wait => host.advance_us(60_000),
+            Step::Checkpoint => {
+                let entry = opened.log.checkpoint()?.entry();
+                let manifest = opened.log.manifest();
+                manifest.update(|manifest| manifest.checkpoint = Some(entry))?;
+            }
+            Step::Reopen => {
+                drop(opened);
+                opened = reopen()?;
+            }
+            Step::Close => {
+                let Opened { log, writer, .. } = opened;
+                writer.close(&log)?;
+                drop(log);
+                opened = reopen()?;
+                assert!(opened.report.clean_stop);
+            }
+        }
+        assert_eq!(opened.log.end(), known.acknowledged);
+    }
+    Ok(())
+}
+
+/// Runs a script and cuts the power at a change; gives what is found, and false if the script ended
+/// before.
+fn run(script: &[Step], align: u32, at: u64, unsynced: Unsynced) -> (MemoryDisk, Known) {
+    let memory = MemoryDisk::new();
+    let probe = ProbeDisk::new(Arc::new(memory.clone()));
+    probe.fail(
+        Fault::at_any(Operation::CHANGES)
+            .after(at)
+            .cutting_power(&memory),
+    );
+    let disk: Arc<dyn Disk> = Arc::new(probe.clone());
+    let mut known = Known::default();
+    let outcome = perform(&disk, script, align, &mut known);
+    known.failed = probe.failures() > 0;
+    if !known.failed {
+        outcome.unwrap();
+    }
+    (memory.power_cut(unsynced), known)
+}
+
+/// Opens what a cut left, and checks the promises.
+fn check_survivor(disk: &MemoryDisk, align: u32, known: Known) -> Position {
+    let opened = open(Arc::new(disk.clone()), align).unwrap();
+    let end = opened.log.end();
+    assert!(
+        end == known.acknowledged || end == known.written,
+        "{end:?} {known:?}"
+    );
+    check(&opened.log, end, LEN);
+    end
+}
+
+fn check_cut(script: &[Step], align: u32, at: u64, seed: u64) -> bool {
+    let unsynced = match seed % 6 {
+        0 => Unsynced::Lost,
+        1 => Unsynced::Kept,
+        _ => Unsynced::Torn(seed),
+    };
+    let (disk, known) = run(script, align, at, unsynced);
+    // The power goes again while the store is opened.
+    let probe = ProbeDisk::new(Arc::new(disk.clone()));
+    probe.fail(
+        Fault::at_any(Operation::CHANGES)
+            .after(seed % 9)
+            .cutting_power(&disk),
+    );
+    let first = open(Arc::new(probe), align).map(|opened| opened.log.end());
+    let disk = disk.power_cut(Unsynced::Torn(seed + 1));
+    let end = check_survivor(&disk, align, known);
+    if let Ok(first) = first {
+        assert_eq!(first, end, "what was seen once stays");
+    }
+    // Opening again changes nothing, and the log goes on.
+    assert_eq!(check_survivor(&disk, align, known), end);
+    let mut opened = open(Arc::new(disk.clone()), align).unwrap();
+    let more = unit(&opened.log, end, 3, LEN);
+    let end = opened.writer.commit(more, 5).unwrap().end;
+    drop(opened);
+    let opened = open(Arc::new(disk.power_cut(Unsynced::Lost)), align).unwrap();
+    check(&opened.log, end, LEN);
+    known.failed
+}
+
+/// A script that rolls, seals, checkpoints, closes and opens.
+const SCRIPT: &[Step] = &[
+    Step::Append(3),
+    Step::Append(0),
+    Step::Keep,
+    Step::Append(50),
+    Step::Keep,
+    Step::Keep,
+    Step::Append(45),
+    Step::Wait,
+    Step::Keep,
+    Step::Append(60),
+    Step::Append(60),
+    Step::Keep,
+    Step::Keep,
+    Step::Checkpoint,
+    Step::Append(40),
+    Step::Reopen,
+    Step::Append(2),
+    Step::Append(59),
+    Step::Append(59),
+    Step::Close,
+    Step::Append(1),
+    Step::Append(170),
+    Step::Keep,
+    Step::Checkpoint,
+    Step::Append(5),
+];
+
+#[test]
+fn a_power_cut_at_any_change_loses_nothing_that_was_acknowledged() {
+    for align in [8, 4096] {
+        let mut at = 0;
+        while check_cut(SCRIPT, align, at, at * 31 + u64::from(align)) {
+            at += 1;
+        }
+        assert!(at > 60, "{at} changes");
+    }
+}
+
+#[test]
+fn a_failed_sync_is_the_last_thing_that_is_written() {
+    let memory = MemoryDisk::new();
+    let probe = ProbeDisk::new(Arc::new(memory.clone()));
+    let mut opened = open(Arc::new(probe.clone()), 8).unwrap();
+    let first = unit(&opened.log, Position(0), 5, LEN);
+    let end = opened.writer.commit(first, 5).unwrap().end;
+    for operation in [Operation::Sync, Operation::Write] {
+        probe.fail(
+            Fault::at(operation)
+                .named("segment")
+                .losing_unsynced(&memory),
+        );
+        let next = unit(&opened.log, end, 5, LEN);
+        let error = opened.writer.commit(next, 5).unwrap_err();
+        assert!(matches!(error, StorageError::Io { .. }), "{error}");
+        probe.heal();
+        probe.reset();
+        let again = unit(&opened.log, end, 5, LEN);
+        let error = opened.writer.commit(again, 5).unwrap_err();
+        assert!(matches!(error, StorageError::Poisoned(_)), "{error}");
+        assert_eq!(probe.tally(Operation::Write, "").calls, 0);
+        check(&opened.log, end, LEN);
+        drop(opened);
+        opened = open(Arc::new(probe.clone()), 8).unwrap();
+        check(&opened.log, end, LEN);
+    }
+    let error = {
+        probe.fail(Fault::at(Operation::Sync).named("segment"));
+        let next = unit(&opened.log, end, 5, LEN);
+        opened.writer.commit(next, 5).unwrap_err()
+    };
+    assert!(matches!(error, StorageError::Io { .. }));
+    let Opened { log, writer, .. } = opened;
+    assert!(matches!(writer.close(&log), Err(StorageError::Poisoned(_))));
+}
+
+#[test]
+fn a_full_disk_stops_appends_and_keeps_what_was_acknowledged() {
+    let disk = MemoryDisk::new();
+    disk.set_capacity(600 * 1024);
+    let mut opened = open(Arc::new(disk.clone()), 8).unwrap();
+    let mut end = Position::START;
+    let failed = loop {
+        let next = unit(&opened.log, end, 30, LEN);
+        match opened.writer.commit(next, 5) {
+            Ok(unit) => end = unit.end,
+            Err(error) => break error,
+        }
+        if opened.log.keeper_step().is_err() {
+            continue;
+        }
+    };
+    assert!(matches!(failed, StorageError::Io { .. }), "{failed}");
+    check(&opened.log, end, LEN);
+    drop(opened);
+    disk.set_capacity(2 << 20);
+    let mut opened = open(Arc::new(disk.power_cut(Unsynced::Torn(3))), 8).unwrap();
+    assert!(opened.log.end() >= end);
+    check(&opened.log, opened.log.end(), LEN);
+    let next = unit(&opened.log, opened.log.end(), 30, LEN);
+    opened.writer.commit(next, 5).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_power_cut_in_any_script_leaves_all_that_was_acknowledged(
+        script in proptest::collection::vec(step(), 1..40),
+        at in 0u64..120,
+        seed: u64,
+        wide: bool,
+    ) {
+        check_cut(&script, if wide { 4096 } else { 8 }, at, seed / 2);
+    }
+}

@@ -1,0 +1,236 @@
+//! Damage is found, named, and never served or cut away.
+
+use std::sync::Arc;
+
+use crate::disk::{Disk, MemoryDisk, SimulatedHost};
+use crate::log::tests::{data, unit};
+use crate::log::{Log, LogOpenError, LogOptions, Opened, StorageError};
+use crate::model::{Position, Timestamp};
+
+const LEN: u64 = 200;
+
+fn open(disk: &MemoryDisk) -> Result<Opened, LogOpenError> {
+    let options = LogOptions {
+        segment_size_bytes: 64 * 1024,
+        recent_bytes: 0,
+        ..LogOptions::default()
+    };
+    let host = Arc::new(SimulatedHost::new(7));
+    Log::open(Arc::new(disk.clone()), host, options, true)
+}
+
+/// A store with sealed segments, an active one, a checkpoint and a floor.
+fn store(clean: bool) -> (MemoryDisk, Position) {
+    let disk = MemoryDisk::new();
+    let host = Arc::new(SimulatedHost::new(7));
+    let options = LogOptions {
+        segment_size_bytes: 64 * 1024,
+        ..LogOptions::default()
+    };
+    let mut opened = Log::open(Arc::new(disk.clone()), host.clone(), options, true).unwrap();
+    let mut end = Position::START;
+    for round in 0..13 {
+        let next = unit(&opened.log, end, 100, LEN);
+        end = opened.writer.commit(next, 5).unwrap().end;
+        opened.log.keeper_step().unwrap();
+        if round == 10 {
+            let entry = opened.log.checkpoint().unwrap().entry();
+            let manifest = opened.log.manifest();
+            manifest
+                .update(|data| data.checkpoint = Some(entry))
+                .unwrap();
+        }
+    }
+    host.advance_us(60_000);
+    while opened.log.keeper_step().unwrap().again_after.is_some() {}
+    assert!(opened.log.manifest().current().sealed.len() >= 2);
+    if clean {
+        let Opened { log, writer, .. } = opened;
+        writer.close(&log).unwrap();
+    }
+    (disk, end)
+}
+
+/// Reads everything; what is read is right, what is not right is an error.
+fn read_all(log: &Log, end: Position) -> Result<(), StorageError> {
+    assert_eq!(log.end(), end, "no event is lost in silence");
+    let mut next = Position::START;
+    while next < end {
+        let chunk = log.read(next, end, usize::MAX)?;
+        for event in chunk.events() {
+            let event = event.unwrap();
+            assert_eq!(event.position, next);
+            assert_eq!(event.data, data(next.0, LEN));
+            next = next.next();
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn no_flipped_bit_gives_wrong_events_or_loses_one_in_silence() {
+    for clean in [false, true] {
+        let (disk, end) = store(clean);
+        let mut found = 0;
+        for (name, len) in disk.list().unwrap() {
+            let step = if len > 8192 { 1999 } else { 127 };
+            for at in (0..len * 8).step_by(step * 8) {
+                let disk = disk.snapshot();
+                disk.flip_bit(&name, at + at % 7).unwrap();
+                let before = disk.snapshot();
+                match open(&disk) {
+                    Ok(opened) => found += u32::from(read_all(&opened.log, end).is_err()),
+                    Err(LogOpenError::Damaged(_)) => {
+                        found += 1;
+                        assert_eq!(contents(&disk), contents(&before), "nothing is changed");
+                    }
+                    Err(error) => panic!("{name} {at}: {error}"),
+                }
+            }
+        }
+        assert!(found > 50, "{found}");
+    }
+}
+
+fn contents(disk: &MemoryDisk) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<_> = (disk.list().unwrap().into_iter())
+        .filter(|(name, _)| name != "lock")
+        .map(|(name, _)| (name.clone(), disk.map(&name).unwrap().to_vec()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_missing_or_shorter_file_is_named() {
+    let (disk, end) = store(false);
+    for (name, len) in disk.list().unwrap() {
+        if name == "lock" || name.starts_with("checkpoint") {
+            continue;
+        }
+        let gone = disk.snapshot();
+        gone.destroy(&name).unwrap();
+        match open(&gone) {
+            Err(LogOpenError::Damaged(_)) => {}
+            // The generation before knows all segments that have events.
+            Ok(opened) if name.starts_with("manifest") => read_all(&opened.log, end).unwrap(),
+            outcome => panic!("{name} {outcome:?}"),
+        }
+        if name.starts_with("segment-00000000") || name == "store" {
+            let cut = disk.snapshot();
+            cut.truncate(&name, len / 3).unwrap();
+            let _outcome = open(&cut);
+        }
+    }
+}
+
+#[test]
+fn a_lost_manifest_is_missed_when_its_segments_have_events() {
+    let (disk, end) = store(false);
+    let mut opened = open(&disk).unwrap();
+    let early = disk.snapshot();
+    let mut next = end;
+    while opened.log.manifest().current().sealed.len() < 7 {
+        let more = unit(&opened.log, next, 100, LEN);
+        next = opened.writer.commit(more, 5).unwrap().end;
+        opened.log.keeper_step().unwrap();
+    }
+    for (name, _) in disk.list().unwrap() {
+        if name.starts_with("manifest") {
+            disk.destroy(&name).unwrap();
+        }
+    }
+    for (name, _) in early.list().unwrap() {
+        if name.starts_with("manifest") {
+            disk.put(&name, &early.map(&name).unwrap()).unwrap();
+        }
+    }
+    drop(opened);
+    let outcome = open(&disk.snapshot());
+    assert!(
+        matches!(outcome, Err(LogOpenError::Damaged(_))),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn a_lost_checkpoint_only_costs_a_longer_walk() {
+    let (disk, end) = store(false);
+    let named = disk.list().unwrap();
+    let checkpoint = named
+        .iter()
+        .find(|(name, _)| name.starts_with("checkpoint"));
+    if let Some((name, _)) = checkpoint {
+        disk.destroy(name).unwrap();
+    }
+    let opened = open(&disk).unwrap();
+    assert!(!opened.report.from_checkpoint);
+    read_all(&opened.log, end).unwrap();
+}
+
+#[test]
+fn verification_names_each_damaged_file() {
+    let (disk, end) = store(true);
+    let whole: Arc<dyn Disk> = Arc::new(disk.clone());
+    let found = Log::inspect(&whole, &mut |_| ()).unwrap();
+    assert!(found.is_whole(), "{found:?}");
+    assert_eq!(found.end, end);
+    disk.flip_bit("segment-00000001", 9000 * 8).unwrap();
+    let before = contents(&disk);
+    let found = Log::inspect(&whole, &mut |_| ()).unwrap();
+    let damaged: Vec<&str> = (found.files.iter())
+        .filter(|file| file.damage.is_some())
+        .map(|file| &*file.file)
+        .collect();
+    assert_eq!(damaged, ["segment-00000001"]);
+    assert_eq!(contents(&disk), before);
+}
+
+#[test]
+fn events_are_found_by_position_by_time_and_backwards() {
+    let (disk, end) = store(false);
+    let opened = open(&disk).unwrap();
+    let log = &opened.log;
+    let asked: Vec<Position> = (0..end.0 + 5).step_by(37).map(Position).collect();
+    let chunk = log.read_at(&asked).unwrap();
+    let found: Vec<Position> = chunk
+        .events()
+        .map(|event| event.unwrap().position)
+        .collect();
+    let expected: Vec<Position> = asked.iter().copied().filter(|at| *at < end).collect();
+    assert_eq!(found, expected);
+    for event in chunk.events() {
+        let event = event.unwrap();
+        assert_eq!(event.data, data(event.position.0, LEN));
+    }
+    let mut before = end;
+    while before > Position::START {
+        let chunk = log.read_back(before, 77, usize::MAX).unwrap();
+        assert!(chunk.events_count() <= 77 && chunk.events_count() > 0);
+        let events: Vec<_> = chunk
+            .events()
+            .map(|event| event.unwrap().position)
+            .collect();
+        let first = before.0 - chunk.events_count();
+        assert_eq!(events, (first..before.0).map(Position).collect::<Vec<_>>());
+        before = Position(first);
+    }
+    let at = |micros| Timestamp::from_micros(1_700_000_000_000_000 + micros);
+    assert_eq!(log.position_at(at(-5)).unwrap(), Position(0));
+    assert_eq!(log.position_at(at(0)).unwrap(), Position(0));
+    assert_eq!(log.position_at(at(777)).unwrap(), Position(777));
+    let last = i64::try_from(end.0).unwrap() - 1;
+    assert_eq!(log.position_at(at(last)).unwrap(), Position(end.0 - 1));
+    assert_eq!(log.position_at(at(last + 1)).unwrap(), end);
+    let mut next = Position(150);
+    log.units(next, &mut |unit| {
+        if unit.header.end_position() > Position(150) {
+            assert!(unit.header.first_position <= next);
+            next = unit.header.end_position();
+            assert_eq!(unit.trailer.appends.len(), 1);
+        }
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(next, end);
+}
