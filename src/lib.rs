@@ -77,7 +77,9 @@ pub use engine::{
     AppendError, Background, Batch, BatchLimit, Events, OpenError, ReadError, Run, Store,
     StoreOptions, StoredMetadata, StreamInfo, StreamSummary,
 };
-pub use log::StorageError;
+pub use log::{
+    FileFinding, LogVerification, RecoveryReport, StorageError, TornTail, VerifyProgress,
+};
 pub use model::{
     Append, ContentType, Direction, Ending, EventFilter, EventType, ExpectedRevision, FilterRule,
     FilterTarget, InvalidFilter, InvalidText, InvalidTimestamp, Lineage, MediaType, NewEvent,
