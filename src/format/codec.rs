@@ -73,6 +73,12 @@ impl<'a> Reader<'a> {
         self.rest.len()
     }
 
+    /// What is left.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// The error that says that this structure ends too early.
     #[must_use]
     pub fn truncated(&self) -> FormatError {

@@ -102,6 +102,18 @@ pub fn block_of(hash: u64, blocks: usize) -> usize {
     usize::try_from(scaled >> 32).unwrap_or(0)
 }
 
+/// The filter with half as many blocks: each two neighbours become one. For an even number of
+/// blocks this is the filter that would have been made with half as many.
+#[must_use]
+pub fn halved(filter: &[u8]) -> Vec<u8> {
+    let mut half = Vec::with_capacity(filter.len() / 2);
+    for pair in filter.chunks_exact(2 * BLOCK_LEN_BYTES) {
+        let (left, right) = pair.split_at(BLOCK_LEN_BYTES);
+        half.extend(left.iter().zip(right).map(|(left, right)| left | right));
+    }
+    half
+}
+
 fn bits(hash: u64) -> [u32; 8] {
     let low = u32::try_from(hash & u64::from(u32::MAX)).unwrap_or(0);
     WORD_SALTS.map(|salt| 1 << (low.wrapping_mul(salt) >> 27))
@@ -146,6 +158,22 @@ mod tests {
         assert!((0..10_000).all(found));
         let wrong = (10_000..110_000).filter(|number| found(*number)).count();
         assert!(wrong < 300, "{wrong} of 100,000 absent keys look present");
+    }
+
+    #[test]
+    fn half_a_filter_is_the_filter_of_half_the_size() {
+        let hasher = KeyHasher::new([7; 16]);
+        let filter = |blocks: usize| {
+            let mut filter = vec![0; blocks * BLOCK_LEN_BYTES];
+            for number in 0u32..500 {
+                let hash = hasher.hash(1, &number.to_le_bytes());
+                let at = block_of(hash, blocks) * BLOCK_LEN_BYTES;
+                insert(&mut filter[at..at + BLOCK_LEN_BYTES], hash);
+            }
+            filter
+        };
+        assert_eq!(halved(&filter(22)), filter(11));
+        assert_eq!(halved(&halved(&filter(20))), filter(5));
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::RwLock;
 
 use crate::index::memory::Part;
+use crate::index::source::TableFacts;
+use crate::index::table::Table;
 
 /// A memory part and what is asked of it without taking its lock.
 #[derive(Debug)]
@@ -30,16 +32,87 @@ impl Cell {
     }
 }
 
+/// A range of positions that has a table, or has lost it.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) facts: TableFacts,
+    table: Option<Table>,
+    lost: AtomicBool,
+}
+
+impl Slot {
+    pub(super) fn new(facts: TableFacts, table: Option<Table>) -> Arc<Self> {
+        Arc::new(Self {
+            facts,
+            lost: AtomicBool::new(table.is_none()),
+            table,
+        })
+    }
+
+    /// The table, unless it is missing or damage was found in it.
+    pub(super) fn table(&self) -> Option<&Table> {
+        self.table.as_ref().filter(|_| !self.is_lost())
+    }
+
+    /// Whether the range has to be rebuilt.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
+    }
+
+    /// Says that the table does not hold what it should.
+    pub(super) fn lose(&self) {
+        self.lost.store(true, Ordering::Release);
+    }
+
+    /// How many positions it covers.
+    pub(super) fn events(&self) -> u64 {
+        self.facts.end.0.saturating_sub(self.facts.first.0)
+    }
+}
+
 /// What is there at one moment. A change makes another one; whoever reads keeps his.
 #[derive(Clone, Debug)]
 pub(super) struct Layers {
     pub(super) filling: Arc<Cell>,
     pub(super) flushing: Option<Arc<Cell>>,
+    /// Newest first; they cover all positions in front of the memory parts.
+    pub(super) slots: Vec<Arc<Slot>>,
+}
+
+/// One of the layers.
+pub(super) enum Layer<'a> {
+    Memory(&'a Arc<Cell>),
+    Table(&'a Arc<Slot>),
 }
 
 impl Layers {
     /// The memory parts, newest first.
     pub(super) fn cells(&self) -> impl Iterator<Item = &Arc<Cell>> {
         std::iter::once(&self.filling).chain(&self.flushing)
+    }
+
+    /// How many layers there are.
+    pub(super) fn len(&self) -> usize {
+        1 + usize::from(self.flushing.is_some()) + self.slots.len()
+    }
+
+    /// A layer; the newest is number 0.
+    pub(super) fn layer(&self, number: usize) -> Option<Layer<'_>> {
+        let memory = 1 + usize::from(self.flushing.is_some());
+        match number.checked_sub(memory) {
+            None => self.cells().nth(number).map(Layer::Memory),
+            Some(slot) => self.slots.get(slot).map(Layer::Table),
+        }
+    }
+
+    /// The position behind all tables.
+    pub(super) fn tables_end(&self) -> u64 {
+        self.slots.first().map_or(0, |slot| slot.facts.end.0)
+    }
+
+    /// How many positions have lost their table.
+    pub(super) fn lost_events(&self) -> u64 {
+        let lost = self.slots.iter().filter(|slot| slot.is_lost());
+        lost.map(|slot| slot.events()).sum()
     }
 }

@@ -1,10 +1,6 @@
 //! Where to look in an ascending list of (ordinal, position), and a bounded piece of one.
 
-/// One event of a list: its number in the list, and its position.
-pub(super) type Item = (u64, u64);
-
-/// The most items that are looked at together.
-pub(super) const LEAF_ITEMS_MAX: usize = 1024;
+pub(super) use crate::format::table::leaf::{Item, LEAF_ITEMS_MAX};
 
 /// Which items of a list are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

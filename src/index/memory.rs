@@ -266,8 +266,7 @@ impl Part {
     }
 
     /// The key's list, up to the position `end`; none if nothing of it may be seen.
-    pub(super) fn find(&self, kind: Kind, text: &str, end: u64) -> Option<Found<'_>> {
-        let hash = self.hasher.hash(kind.byte(), text.as_bytes());
+    pub(super) fn find(&self, kind: Kind, text: &str, hash: u64, end: u64) -> Option<Found<'_>> {
         let index = self.index_of(kind, text, hash)?;
         let entry = self.entries.get(usize::try_from(index).ok()?)?;
         self.visible(entry, end)

@@ -10,25 +10,29 @@
 //!   step takes memory that grows with the log.
 
 mod ids;
+mod keeper;
 mod key;
 mod layers;
 mod list;
 mod log;
 mod memory;
+mod merge;
 mod postings;
 mod source;
 mod stage;
+mod table;
 mod view;
 
 pub(crate) use ids::SeenRequest;
+pub(crate) use keeper::Step;
 pub(crate) use key::{Key, Posting};
 pub(crate) use postings::Postings;
-pub(crate) use source::Source;
+pub(crate) use source::{Source, TableFacts, TableSet};
 pub(crate) use stage::{StageGuard, Staged};
 pub(crate) use view::{From, View};
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Condvar, Mutex, RwLock};
 use smallvec::SmallVec;
@@ -40,8 +44,10 @@ use crate::disk::Disk;
 use crate::format::filter::KeyHasher;
 use crate::format::table::Kind;
 use crate::index::ids::IdWindow;
-use crate::index::layers::{Cell, Layers};
+use crate::index::keeper::Keeper;
+use crate::index::layers::{Cell, Layers, Slot};
 use crate::index::memory::Part;
+use crate::index::table::{PageCache, Table, file_name};
 use crate::log::StorageError;
 use crate::model::{Position, Revision, StreamMetadata};
 
@@ -128,9 +134,16 @@ pub(crate) struct Index {
 struct Shared {
     options: IndexOptions,
     source: Arc<dyn Source>,
+    disk: Arc<dyn Disk>,
     hasher: KeyHasher,
+    cache: Arc<PageCache>,
     layers: RwLock<Arc<Layers>>,
     ids: Mutex<IdWindow>,
+    keeper: Mutex<Keeper>,
+    /// How many events of lost tables were indexed again.
+    rebuilt: AtomicU64,
+    window_loaded: AtomicBool,
+    window_load: Mutex<()>,
     room: (Mutex<()>, Condvar),
     room_async: Notify,
 }
@@ -142,14 +155,19 @@ impl Index {
     /// The disk's. A missing or damaged table is no error.
     pub(crate) fn open(
         log: &(impl Source + Clone),
-        _disk: Arc<dyn Disk>,
+        disk: Arc<dyn Disk>,
         options: IndexOptions,
     ) -> Result<Self, StorageError> {
         let hasher = KeyHasher::new(log.secret());
-        let first = 0;
+        let cache = Arc::new(PageCache::new(options.cache_bytes));
+        let set = log.tables();
+        let slots = open_tables(&set, log.end(), disk.as_ref(), &cache);
+        let first = slots.first().map_or(0, |slot| slot.facts.end.0);
+        let known: Vec<_> = slots.iter().map(|slot| file_name(slot.facts.id)).collect();
         let layers = Layers {
             filling: Cell::new(Part::new(first, hasher)),
             flushing: None,
+            slots,
         };
         let ids = IdWindow::new(options.window_events, options.window_requests, first);
         let index = Self {
@@ -157,18 +175,41 @@ impl Index {
                 options,
                 source: Arc::new(log.clone()),
                 hasher,
+                cache,
+                window_loaded: AtomicBool::new(layers.slots.is_empty()),
                 layers: RwLock::new(Arc::new(layers)),
                 ids: Mutex::new(ids),
+                keeper: Mutex::new(Keeper::new(set.next_id)),
+                rebuilt: AtomicU64::new(0),
+                window_load: Mutex::new(()),
                 room: (Mutex::new(()), Condvar::new()),
                 room_async: Notify::new(),
+                disk,
             }),
         };
+        index.remove_left_overs(&known)?;
         index.replay(Position(first), log.end())?;
         Ok(index)
     }
 
+    /// Removes tables that no manifest names: what a stopped flush or merge has left.
+    fn remove_left_overs(&self, known: &[String]) -> Result<(), StorageError> {
+        let disk = &self.shared.disk;
+        let files = disk.list();
+        for (name, _) in files.map_err(|error| StorageError::io("list", "the directory", error))? {
+            if name.starts_with("table-") && !known.contains(&name) {
+                disk.remove(&name)
+                    .map_err(|error| StorageError::io("remove", &name, error))?;
+            }
+        }
+        Ok(())
+    }
+
     fn replay(&self, from: Position, end: Position) -> Result<(), StorageError> {
         let source = &self.shared.source;
+        for (fingerprint, seen) in source.requests(from, Position(u64::MAX))? {
+            self.shared.ids.lock().push_request(fingerprint, seen);
+        }
         let mut at = from;
         while at < end {
             let events = source.events(at, end)?;
@@ -178,13 +219,11 @@ impl Index {
                 stage.insert(&Posting::of(event, metadata.as_ref(), *len));
                 at = event.position.next();
             }
+            drop(stage);
             if events.is_empty() {
                 break;
             }
-        }
-        let mut ids = self.shared.ids.lock();
-        for (fingerprint, seen) in source.requests(from, end)? {
-            ids.push_request(fingerprint, seen);
+            while self.is_full() && self.flush(end, false)? == Step::Worked {}
         }
         Ok(())
     }
@@ -237,15 +276,31 @@ impl Index {
         let layers = self.shared.layers();
         View {
             shared: Arc::clone(&self.shared),
-            committed: committed.0,
+            committed: committed.0.max(layers.tables_end()),
             layers,
         }
     }
+}
 
-    /// Whether lookups of ids need not wait for the window to be read back.
-    pub(crate) fn window_ready(&self) -> bool {
-        true
+/// Opens the tables that the manifest names, newest first. Those that do not follow each other from
+/// the first position on, or cover more than there is, are left out.
+fn open_tables(
+    set: &TableSet,
+    log_end: Position,
+    disk: &dyn Disk,
+    cache: &Arc<PageCache>,
+) -> Vec<Arc<Slot>> {
+    let mut end = Position::START;
+    let mut slots = Vec::new();
+    for facts in &set.tables {
+        if facts.first != end || facts.end <= facts.first || facts.end > log_end {
+            break;
+        }
+        end = facts.end;
+        let table = Table::open(disk, facts, cache).ok();
+        slots.insert(0, Slot::new(facts.clone(), table));
     }
+    slots
 }
 
 impl Shared {
@@ -275,11 +330,10 @@ impl Shared {
         *layers = Arc::new(Layers {
             filling: Cell::new(Part::new(part.end(), self.hasher)),
             flushing: Some(Arc::clone(&filling)),
-            ..Layers::clone(&layers)
+            slots: layers.slots.clone(),
         });
     }
-
-    fn load_window(&self) -> Result<(), IndexError> {
-        Ok(())
-    }
 }
+
+#[cfg(test)]
+mod tests;

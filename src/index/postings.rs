@@ -13,6 +13,7 @@ pub(crate) struct Postings {
     view: View,
     kind: Kind,
     text: String,
+    hash: u64,
     bound: Bound,
     /// Pieces to come, the next one last.
     pieces: Vec<Piece>,
@@ -29,10 +30,12 @@ impl Postings {
         bound: Bound,
         with_ordinals: bool,
     ) -> Result<Self, IndexError> {
+        let (kind, text) = (key.kind(), key.text());
         let mut postings = Self {
+            hash: view.shared.hasher.hash(kind.byte(), text.as_bytes()),
             view,
-            kind: key.kind(),
-            text: key.text().to_owned(),
+            kind,
+            text: text.to_owned(),
             bound,
             pieces: Vec::new(),
             next_layer: None,
@@ -50,17 +53,17 @@ impl Postings {
 
     /// Finds all pieces beforehand. `counts`: ordinals go on from older layers, all are needed.
     fn collect(&mut self, counts: bool) -> Result<(), IndexError> {
-        for layer in 0..self.view.layers_len() {
+        for layer in 0..self.view.layers.len() {
             if !counts && self.ends_before(layer) {
                 break;
             }
-            let Some(piece) = self.view.piece(layer, self.kind, &self.text)? else {
+            let Some(piece) = self.view.piece(layer, self.kind, &self.text, self.hash)? else {
                 continue;
             };
             let first = piece.ends.map(|(first, _)| first);
             self.pieces.push(piece);
             // What lies before the first event of a stream, or of what is wanted, is not needed.
-            let complete = |(ordinal, _): Item| match self.bound {
+            let complete = |ordinal: u64| match self.bound {
                 Bound::OrdinalFrom(from) => ordinal <= from,
                 _ => ordinal == 0,
             };
@@ -98,7 +101,8 @@ impl Postings {
             let Some(piece) = self.next_piece()? else {
                 return Ok(Vec::new());
             };
-            let mut items = piece.items(self.kind, &self.text, self.bound, self.view.committed)?;
+            let mut items =
+                piece.items(&self.view, (self.kind, &self.text, self.hash), self.bound)?;
             match (items.first(), items.last()) {
                 (Some((_, first)), Some((_, last))) => {
                     self.bound = match self.bound.is_forwards() {
@@ -123,11 +127,11 @@ impl Postings {
         if let Some(piece) = self.pieces.pop() {
             return Ok(Some(piece));
         }
-        while let Some(layer) = self.next_layer.filter(|at| *at < self.view.layers_len()) {
-            let piece = self.view.piece(layer, self.kind, &self.text)?;
+        while let Some(layer) = self.next_layer.filter(|at| *at < self.view.layers.len()) {
+            let piece = self.view.piece(layer, self.kind, &self.text, self.hash)?;
             let begins = piece.as_ref().and_then(|piece| piece.ends);
             self.next_layer = match begins {
-                Some(((0, _), _)) if self.kind == Kind::Stream => None,
+                Some((0, _)) if self.kind == Kind::Stream => None,
                 _ => Some(layer + 1),
             };
             if piece.is_some() {

@@ -28,4 +28,37 @@ pub(crate) trait Source: Debug + Send + Sync + 'static {
         from: Position,
         to: Position,
     ) -> Result<Vec<([u8; 16], SeenRequest)>, StorageError>;
+
+    /// The tables that the manifest names.
+    fn tables(&self) -> TableSet;
+
+    /// Makes these the tables that the manifest names, durably, the directory first. `checkpoint`:
+    /// the tables cover more of the log than before, so opening need not look at it again.
+    fn put_tables(&self, tables: TableSet, checkpoint: bool) -> Result<(), StorageError>;
+}
+
+/// What the manifest says of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TableFacts {
+    /// Its number.
+    pub(crate) id: u32,
+    /// How often its content was merged.
+    pub(crate) level: u32,
+    /// The lowest position it covers.
+    pub(crate) first: Position,
+    /// The position behind the last one it covers.
+    pub(crate) end: Position,
+    /// The length of the file, in bytes.
+    pub(crate) len_bytes: u64,
+    /// BLAKE3 of the file.
+    pub(crate) digest: [u8; 32],
+}
+
+/// What the manifest says of all tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TableSet {
+    /// The tables, by position, without gaps between them.
+    pub(crate) tables: Vec<TableFacts>,
+    /// A number higher than that of any table there ever was.
+    pub(crate) next_id: u32,
 }

@@ -69,9 +69,11 @@ impl<'a> StageGuard<'a> {
         if since < self.reaches_back_to() {
             return Staged::TooOld;
         }
+        let hash = |kind: Kind| self.shared.hasher.hash(kind.byte(), stream.as_bytes());
+        let hashes = (hash(Kind::Stream), hash(Kind::Metadata));
         let mut entry = StreamEntry::default();
         let mut put = |part: &Part| {
-            let older = part_entry(part, stream, since.0);
+            let older = part_entry(part, stream, hashes, since.0);
             entry = older.updated(&entry);
         };
         put(&self.part);
@@ -144,9 +146,9 @@ impl Drop for StageGuard<'_> {
 }
 
 /// What a part knows of a stream, of what lies at `since` or behind it.
-fn part_entry(part: &Part, stream: &str, since: u64) -> StreamEntry {
-    let found = part.find(Kind::Stream, stream, u64::MAX);
-    let metadata = part.find(Kind::Metadata, stream, u64::MAX);
+fn part_entry(part: &Part, stream: &str, hashes: (u64, u64), since: u64) -> StreamEntry {
+    let found = part.find(Kind::Stream, stream, hashes.0, u64::MAX);
+    let metadata = part.find(Kind::Metadata, stream, hashes.1, u64::MAX);
     let last = found.and_then(|found| found.last());
     let last = last.filter(|(_, position)| *position >= since);
     let tombstone = found.and_then(|found| found.tombstone());

@@ -6,12 +6,15 @@ use uuid::Uuid;
 
 use crate::format::codec::to_u64;
 use crate::format::table::Kind;
+use crate::format::table::entry::List;
 use crate::index::ids::SeenRequest;
 use crate::index::key::Key;
-use crate::index::layers::{Cell, Layers};
+use crate::index::layers::{Cell, Layer, Layers, Slot};
 use crate::index::list::{Bound, Item};
 use crate::index::postings::Postings;
+use crate::index::table::Table;
 use crate::index::{IndexError, Shared, StreamEntry};
+use crate::log::StorageError;
 use crate::model::{Direction, Position, Revision, StreamMetadata, StreamName};
 
 /// Where a walk over a list begins.
@@ -37,11 +40,10 @@ pub(super) struct Piece {
     pub(super) place: Place,
     /// Added to the layer's ordinals; not for streams.
     pub(super) base: u64,
-    /// The first and the last item, before `base` is added.
-    pub(super) ends: Option<(Item, Item)>,
+    /// The first ordinal and the last item, before `base` is added.
+    pub(super) ends: Option<(u64, Item)>,
     /// How many ordinals the layer uses up.
     pub(super) span: u64,
-    pub(super) count: u64,
     pub(super) tombstone: Option<u64>,
     pub(super) metadata: Option<(u64, StreamMetadata)>,
 }
@@ -50,6 +52,7 @@ pub(super) struct Piece {
 #[derive(Clone, Debug)]
 pub(super) enum Place {
     Memory(Arc<Cell>),
+    Table(Arc<Slot>, List),
 }
 
 impl View {
@@ -59,42 +62,78 @@ impl View {
         Position(self.committed)
     }
 
-    /// How many layers there are; the newest is number 0.
-    pub(super) fn layers_len(&self) -> usize {
-        self.layers.cells().count()
-    }
-
     /// The position behind everything that a layer holds.
     pub(super) fn layer_end(&self, layer: usize) -> u64 {
-        let cell = self.layers.cells().nth(layer);
-        cell.map_or(0, |cell| cell.part.read().end())
+        match self.layers.layer(layer) {
+            Some(Layer::Memory(cell)) => cell.part.read().end(),
+            Some(Layer::Table(slot)) => slot.facts.end.0,
+            None => 0,
+        }
     }
 
-    /// What a layer holds of a key.
+    /// Asks a table. What goes wrong there is damage, and the table is lost.
+    fn ask<T>(
+        &self,
+        slot: &Slot,
+        question: impl FnOnce(&Table) -> Result<T, StorageError>,
+    ) -> Result<T, IndexError> {
+        if let Some(table) = slot.table() {
+            match question(table) {
+                Ok(answer) => return Ok(answer),
+                Err(_) => slot.lose(),
+            }
+        }
+        Err(self.shared.rebuilding(&self.layers))
+    }
+
+    /// What a layer holds of a key with this hash.
     pub(super) fn piece(
         &self,
         layer: usize,
         kind: Kind,
         text: &str,
+        hash: u64,
     ) -> Result<Option<Piece>, IndexError> {
-        let Some(cell) = self.layers.cells().nth(layer) else {
-            return Ok(None);
-        };
+        match self.layers.layer(layer) {
+            None => Ok(None),
+            Some(Layer::Memory(cell)) => Ok(self.piece_in_memory(cell, kind, text, hash)),
+            Some(Layer::Table(slot)) => {
+                let entry = self.ask(slot, |table| table.find(kind, text, hash))?;
+                Ok(entry.map(|entry| Piece {
+                    base: 0,
+                    ends: entry.list.ends(),
+                    span: entry.span,
+                    tombstone: entry.tombstone,
+                    metadata: (entry.list.ends().zip(entry.metadata))
+                        .map(|((_, (_, position)), metadata)| (position, metadata)),
+                    place: Place::Table(Arc::clone(slot), entry.list),
+                }))
+            }
+        }
+    }
+
+    fn piece_in_memory(
+        &self,
+        cell: &Arc<Cell>,
+        kind: Kind,
+        text: &str,
+        hash: u64,
+    ) -> Option<Piece> {
         let part = cell.part.read();
-        let Some(found) = part.find(kind, text, self.committed) else {
-            return Ok(None);
-        };
+        let found = part.find(kind, text, hash, self.committed)?;
         let ends = found.first().zip(found.last());
-        let count = to_u64(found.len());
-        Ok(Some(Piece {
+        Some(Piece {
             place: Place::Memory(Arc::clone(cell)),
             base: 0,
-            ends,
+            ends: ends.map(|((first, _), last)| (first, last)),
             span: ends.map_or(0, |((first, _), (last, _))| last + 1 - first),
-            count,
             tombstone: found.tombstone(),
             metadata: found.metadata(),
-        }))
+        })
+    }
+
+    fn hash(&self, kind: Kind, text: &str) -> u64 {
+        self.shared.hasher.hash(kind.byte(), text.as_bytes())
     }
 
     /// Everything that is known of a stream; the default if it was never named.
@@ -103,8 +142,9 @@ impl View {
     /// The disk's, and [`IndexError::Rebuilding`] while the answer may lie in a missing table.
     pub(crate) fn stream(&self, stream: &str) -> Result<StreamEntry, IndexError> {
         let mut entry = StreamEntry::default();
-        for layer in 0..self.layers_len() {
-            let Some(piece) = self.piece(layer, Kind::Stream, stream)? else {
+        let hash = self.hash(Kind::Stream, stream);
+        for layer in 0..self.layers.len() {
+            let Some(piece) = self.piece(layer, Kind::Stream, stream, hash)? else {
                 continue;
             };
             entry.tombstoned = entry.tombstoned.or(piece.tombstone.map(Position));
@@ -120,8 +160,9 @@ impl View {
     }
 
     fn metadata(&self, stream: &str) -> Result<Option<(Position, StreamMetadata)>, IndexError> {
-        for layer in 0..self.layers_len() {
-            if let Some(piece) = self.piece(layer, Kind::Metadata, stream)?
+        let hash = self.hash(Kind::Metadata, stream);
+        for layer in 0..self.layers.len() {
+            if let Some(piece) = self.piece(layer, Kind::Metadata, stream, hash)?
                 && let Some((position, metadata)) = piece.metadata
             {
                 return Ok(Some((Position(position), metadata)));
@@ -183,6 +224,9 @@ impl View {
         for cell in self.layers.cells() {
             let part = cell.part.read();
             merged.extend(part.texts(kind, prefix, after, max, self.committed));
+        }
+        for slot in &self.layers.slots {
+            merged.extend(self.ask(slot, |table| texts(table, kind, prefix, after, max))?);
         }
         merged.sort_unstable();
         merged.dedup_by(|from, into| {
@@ -251,10 +295,9 @@ impl Piece {
     /// The next wanted items, ascending, a bounded number of them; none when there are no more.
     pub(super) fn items(
         &self,
-        kind: Kind,
-        text: &str,
+        view: &View,
+        (kind, text, hash): (Kind, &str, u64),
         bound: Bound,
-        end: u64,
     ) -> Result<Vec<Item>, IndexError> {
         let Some(bound) = bound.relative_to(self.base) else {
             return Ok(Vec::new());
@@ -262,13 +305,48 @@ impl Piece {
         let mut items = match &self.place {
             Place::Memory(cell) => {
                 let part = cell.part.read();
-                let found = part.find(kind, text, end);
+                let found = part.find(kind, text, hash, view.committed);
                 found.map_or_else(Vec::new, |found| found.items(bound))
             }
+            Place::Table(slot, list) => view.ask(slot, |table| table.items(list, bound))?,
         };
         for (ordinal, _) in &mut items {
             *ordinal += self.base;
         }
         Ok(items)
     }
+}
+
+/// The texts of a table's keys of a kind that begin with a prefix and lie behind `after`, the first
+/// `max` of them, each with the number of its events.
+fn texts(
+    table: &Table,
+    kind: Kind,
+    prefix: &str,
+    after: Option<&str>,
+    max: usize,
+) -> Result<Vec<(String, u64)>, StorageError> {
+    let start = after.map_or(prefix, |after| after.max(prefix));
+    let with_kind = |text: &str| [&[kind.byte()], text.as_bytes()].concat();
+    let (prefix, start) = (with_kind(prefix), with_kind(start));
+    let mut found = Vec::new();
+    let mut next = Some(start.clone());
+    while let Some(at) = next {
+        let page = table.keys(&at, true)?;
+        next = page.next;
+        for (key, entry) in page.keys {
+            if key < start {
+                continue;
+            }
+            if found.len() == max || !key.starts_with(&prefix) {
+                return Ok(found);
+            }
+            let text = key.get(1..).unwrap_or_default();
+            let text = String::from_utf8_lossy(text).into_owned();
+            if after.is_none_or(|after| *text > *after) {
+                found.push((text, entry.list.count()));
+            }
+        }
+    }
+    Ok(found)
 }

@@ -1,4 +1,4 @@
-//! Index tables: sorted keys with their lists of positions, for a range of positions.
+//! The kinds of keys.
 
 /// What a key of the index stands for. Keys sort by the byte of their kind, then by their text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

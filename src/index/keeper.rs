@@ -1,0 +1,382 @@
+//! The upkeep of the index, in steps: flushing the memory part to a table, merging tables, making
+//! lost tables again, reading back the window of ids.
+//!
+//! A table becomes durable first, then the manifest names it, then readers see it; whatever stops
+//! in between has changed nothing. Steps wait for each other, not for readers or writers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::format::codec::to_u64;
+use crate::format::table::Kind;
+use crate::index::ids::SeenRequest;
+use crate::index::key::Posting;
+use crate::index::layers::{Layers, Slot};
+use crate::index::memory::Part;
+use crate::index::merge::{self, Merge, MergeError};
+use crate::index::source::{TableFacts, TableSet};
+use crate::index::table::{Plan, Table, TableWriter, file_name};
+use crate::index::{Index, IndexError, Shared};
+use crate::log::StorageError;
+use crate::model::Position;
+
+/// What the steps have to remember from one to the next.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    pub(super) next_id: u32,
+    merge: Option<Merge>,
+}
+
+impl Keeper {
+    /// Tables get numbers from this one on.
+    pub(super) fn new(next_id: u32) -> Self {
+        Self {
+            next_id,
+            merge: None,
+        }
+    }
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// There was nothing to do.
+    Idle,
+    /// Something was done, and there may be more.
+    Worked,
+    /// There is something to do, once more is committed.
+    Waiting,
+}
+
+impl Index {
+    /// Flushes the full memory part, or with `all` whatever is in memory, to a table. Needs all of
+    /// it to be committed: `committed` is the position that readers may see.
+    ///
+    /// # Errors
+    /// The disk's. Nothing is lost; the step can be tried again.
+    pub(crate) fn flush(&self, committed: Position, all: bool) -> Result<Step, StorageError> {
+        let shared = &self.shared;
+        let mut keeper = shared.keeper.lock();
+        let layers = shared.layers();
+        if layers.flushing.is_none() {
+            let filling = &layers.filling;
+            let part = filling.part.read();
+            let empty = part.end() == part.first();
+            drop(part);
+            if empty || !filling.is_full() && !all {
+                return Ok(Step::Idle);
+            }
+            shared.freeze();
+        }
+        let Some(cell) = shared.layers().flushing.clone() else {
+            return Ok(Step::Idle);
+        };
+        let part = cell.part.read();
+        if part.end() > committed.0.min(shared.source.end().0) {
+            return Ok(Step::Waiting);
+        }
+        let (ids, requests) = {
+            let ids = shared.ids.lock();
+            (
+                ids.fingerprints_in(part.first(), part.end()),
+                ids.requests_in(part.first(), part.end()),
+            )
+        };
+        let facts = write_part(
+            shared,
+            &part,
+            (keeper.next_id, 0),
+            (ids.0, &ids.1),
+            &requests,
+        )?;
+        drop(part);
+        shared.publish(&mut keeper, &[], vec![facts], true)?;
+        Ok(Step::Worked)
+    }
+
+    /// Goes on with the merge that has begun, or begins one; about a mebibyte at a time.
+    ///
+    /// # Errors
+    /// The disk's. Nothing is lost; the merge begins again with the next step.
+    pub(crate) fn merge_step(&self) -> Result<Step, StorageError> {
+        let shared = &self.shared;
+        let mut keeper = shared.keeper.lock();
+        let outcome = match keeper.merge.take() {
+            Some(merge) => Ok(merge),
+            None => match merge::choose(&shared.layers().slots) {
+                None => return Ok(Step::Idle),
+                Some((inputs, level)) => {
+                    let id = keeper.next_id;
+                    keeper.next_id += 1;
+                    Merge::begin(shared.disk.as_ref(), shared.hasher, inputs, (id, level))
+                }
+            },
+        };
+        let advance = |mut merge: Merge| match merge.step()? {
+            true => Ok((Some(merge), None)),
+            false => {
+                let inputs = merge.inputs.clone();
+                let ids_from = {
+                    let ids = shared.ids.lock();
+                    ids.lowest(shared.source.end().0)
+                };
+                let facts = merge.finish(ids_from, &shared.options)?;
+                Ok((None, Some((inputs, facts))))
+            }
+        };
+        match outcome.and_then(advance) {
+            Ok((merge, finished)) => {
+                keeper.merge = merge;
+                if let Some((inputs, facts)) = finished {
+                    shared.publish(&mut keeper, &inputs, vec![facts], false)?;
+                }
+                Ok(Step::Worked)
+            }
+            Err(MergeError::Input(slot)) => {
+                slot.lose();
+                Ok(Step::Worked)
+            }
+            Err(MergeError::Output(error)) => Err(error),
+        }
+    }
+
+    /// Whether a table is missing or damaged.
+    pub(crate) fn wants_rebuild(&self) -> bool {
+        self.shared.layers().slots.iter().any(|slot| slot.is_lost())
+    }
+
+    /// Makes the newest lost part of the index again, as much as a memory part holds.
+    ///
+    /// # Errors
+    /// The disk's. Nothing is lost; the step can be tried again.
+    pub(crate) fn rebuild_step(&self) -> Result<Step, StorageError> {
+        let shared = &self.shared;
+        let mut keeper = shared.keeper.lock();
+        let layers = shared.layers();
+        let Some(lost) = layers.slots.iter().find(|slot| slot.is_lost()) else {
+            shared.rebuilt.store(0, Ordering::Relaxed);
+            return Ok(Step::Idle);
+        };
+        // A merge of what is lost will not end well.
+        keeper.merge = None;
+        let (first, end) = (lost.facts.first.0, lost.facts.end.0);
+        let mut start = end.saturating_sub(shared.options.flush_events).max(first);
+        let part = loop {
+            match self.part_of(start, end)? {
+                Some(part) => break part,
+                None => start += (end - start) / 2,
+            }
+        };
+        let level = match start == first {
+            true => lost.facts.level,
+            false => 0,
+        };
+        let (ids, requests) = self.ids_of(start, end)?;
+        let plan = (keeper.next_id, level);
+        let facts = write_part(shared, &part, plan, (start, &ids), &requests)?;
+        let rest = (start > first).then(|| TableFacts {
+            end: Position(start),
+            ..lost.facts.clone()
+        });
+        let replaced = rest.into_iter().chain([facts]).collect();
+        shared.rebuilt.fetch_add(end - start, Ordering::Relaxed);
+        shared.publish(&mut keeper, &[Arc::clone(lost)], replaced, false)?;
+        Ok(Step::Worked)
+    }
+
+    /// The index of a range of the log; none if it takes too much memory.
+    fn part_of(&self, first: u64, end: u64) -> Result<Option<Part>, StorageError> {
+        let shared = &self.shared;
+        let mut part = Part::new(first, shared.hasher);
+        while part.end() < end {
+            let events = shared.source.events(Position(part.end()), Position(end))?;
+            if events.is_empty() {
+                return Err(StorageError::Closed);
+            }
+            for (event, len) in &events {
+                let metadata = Posting::metadata_of(event);
+                let posting = Posting::of(event, metadata.as_ref(), *len);
+                part.insert(&posting, shared.stream_hash(&event.stream));
+            }
+            if part.memory_bytes() > 2 * shared.options.memory_bytes && end - first > 1 {
+                return Ok(None);
+            }
+        }
+        Ok(Some(part))
+    }
+
+    /// What the window of ids may want of a range of the log.
+    #[expect(clippy::type_complexity, reason = "two lists of what tables keep")]
+    fn ids_of(
+        &self,
+        first: u64,
+        end: u64,
+    ) -> Result<(Vec<u64>, Vec<([u8; 16], SeenRequest)>), StorageError> {
+        let shared = &self.shared;
+        let requests = shared.source.requests(Position(first), Position(end))?;
+        let lowest = shared.ids.lock().lowest(shared.source.end().0);
+        let mut ids = Vec::new();
+        let mut at = first;
+        while at < end && lowest < end {
+            let events = shared.source.events(Position(at), Position(end))?;
+            if events.is_empty() {
+                return Err(StorageError::Closed);
+            }
+            for (event, _) in &events {
+                let stream_hash = shared.stream_hash(&event.stream);
+                let id = event.id.as_bytes();
+                ids.push(shared.hasher.fingerprint(stream_hash, id));
+                at = event.position.0 + 1;
+            }
+        }
+        Ok((ids, requests))
+    }
+
+    /// Whether lookups of ids need not wait for the window to be read back.
+    pub(crate) fn window_ready(&self) -> bool {
+        self.shared.window_loaded.load(Ordering::Acquire)
+    }
+
+    /// Reads back the window of ids, if a start has left that to be done.
+    ///
+    /// # Errors
+    /// The disk's, and [`IndexError::Rebuilding`] while a table that holds ids is missing.
+    pub(crate) fn load_window(&self) -> Result<(), IndexError> {
+        self.shared.load_window()
+    }
+}
+
+/// Writes a memory part to a table of this number and level.
+fn write_part(
+    shared: &Shared,
+    part: &Part,
+    (id, level): (u32, u32),
+    ids: (u64, &[u64]),
+    requests: &[([u8; 16], SeenRequest)],
+) -> Result<TableFacts, StorageError> {
+    let keys = part.sorted(u64::MAX);
+    let plan = Plan {
+        id,
+        level,
+        first: part.first(),
+        end: part.end(),
+        keys_max: keys.len(),
+    };
+    let mut writer = TableWriter::create(shared.disk.as_ref(), shared.hasher, plan)?;
+    for found in keys {
+        found.all().try_for_each(|item| writer.item(item))?;
+        let metadata = match found.kind() {
+            Kind::Metadata => found.metadata().map(|(_, metadata)| metadata),
+            _ => None,
+        };
+        writer.key(
+            found.kind(),
+            found.text(),
+            None,
+            found.tombstone(),
+            metadata,
+        )?;
+    }
+    writer.finish(ids, requests)
+}
+
+impl Shared {
+    /// Puts new tables in the place of others, or behind all: on the disk, in the manifest, and for
+    /// readers. `flushed`: they hold what the flushed memory part holds.
+    fn publish(
+        &self,
+        keeper: &mut Keeper,
+        replaced: &[Arc<Slot>],
+        facts: Vec<TableFacts>,
+        flushed: bool,
+    ) -> Result<(), StorageError> {
+        let synced = self.disk.sync_directory();
+        synced.map_err(|error| StorageError::io("sync", "the directory", error))?;
+        let slot = |facts: TableFacts| {
+            let old = replaced.iter().any(|slot| slot.facts.id == facts.id);
+            let table = match old {
+                true => None,
+                false => Table::open(self.disk.as_ref(), &facts, &self.cache).ok(),
+            };
+            Slot::new(facts, table)
+        };
+        let new: Vec<_> = facts.into_iter().rev().map(slot).collect();
+        let next_id = new.iter().map(|slot| slot.facts.id + 1).max();
+        keeper.next_id = keeper.next_id.max(next_id.unwrap_or(0));
+        let is_replaced = |slot: &Arc<Slot>| replaced.iter().any(|old| Arc::ptr_eq(old, slot));
+        let mut slots = self.layers().slots.clone();
+        let at = slots.iter().position(is_replaced).unwrap_or(0);
+        slots.retain(|slot| !is_replaced(slot));
+        slots.splice(at..at, new);
+        let tables = TableSet {
+            tables: slots.iter().rev().map(|slot| slot.facts.clone()).collect(),
+            next_id: keeper.next_id,
+        };
+        self.source.put_tables(tables, flushed)?;
+        let gone = replaced.iter().map(|slot| slot.facts.id);
+        let gone: Vec<_> = gone
+            .filter(|id| slots.iter().all(|slot| slot.facts.id != *id))
+            .collect();
+        let mut layers = self.layers.write();
+        *layers = Arc::new(Layers {
+            filling: Arc::clone(&layers.filling),
+            flushing: layers.flushing.clone().filter(|_| !flushed),
+            slots,
+        });
+        drop(layers);
+        if flushed {
+            drop(self.room.0.lock());
+            self.room.1.notify_all();
+            self.room_async.notify_waiters();
+        }
+        for id in gone {
+            // What stays because of an error is removed at the next start.
+            let _left_over = self.disk.remove(&file_name(id));
+        }
+        Ok(())
+    }
+
+    /// How far the rebuilding is.
+    pub(super) fn rebuilding(&self, layers: &Layers) -> IndexError {
+        let done = self.rebuilt.load(Ordering::Relaxed);
+        let of = done + layers.lost_events().max(1);
+        IndexError::Rebuilding { done, of }
+    }
+
+    /// Reads back the ids of the events that the tables cover, the newest first.
+    pub(super) fn load_window(&self) -> Result<(), IndexError> {
+        if self.window_loaded.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let _one_at_a_time = self.window_load.lock();
+        if self.window_loaded.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let layers = self.layers();
+        for slot in &layers.slots {
+            let wanted = {
+                let ids = self.ids.lock();
+                ids.has_room() && ids.low() > slot.facts.first.0
+            };
+            let answer = slot.table().ok_or(()).and_then(|table| {
+                let none = (slot.facts.end.0, Vec::new());
+                let ids = if wanted { table.ids() } else { Ok(none) };
+                let ids = ids.map_err(|_| ())?;
+                Ok((ids, table.requests().map_err(|_| ())?))
+            });
+            let Ok(((first, fingerprints), requests)) = answer else {
+                slot.lose();
+                return Err(self.rebuilding(&layers));
+            };
+            let mut ids = self.ids.lock();
+            for (index, fingerprint) in fingerprints.iter().enumerate().rev() {
+                ids.push_front(first + to_u64(index), *fingerprint);
+            }
+            for (fingerprint, seen) in requests.into_iter().rev() {
+                ids.push_request_front(fingerprint, seen);
+            }
+        }
+        self.window_loaded.store(true, Ordering::Release);
+        Ok(())
+    }
+}
