@@ -110,7 +110,12 @@ impl Fixture {
     }
 
     pub(super) fn reopen(&mut self) {
-        self.log.state.lock().tables.tables.is_sorted_by_key(|t| t.first);
+        self.log
+            .state
+            .lock()
+            .tables
+            .tables
+            .is_sorted_by_key(|t| t.first);
         let end = self.log.state.lock().end;
         self.log.state.lock().events.truncate(end);
         let disk = Arc::new(self.disk.clone());
@@ -170,7 +175,9 @@ impl Fixture {
             count,
             content: 7,
         };
-        state.requests.push((principal.to_owned(), request.id, seen));
+        state
+            .requests
+            .push((principal.to_owned(), request.id, seen));
     }
 
     /// Commits everything that is staged.
@@ -181,7 +188,9 @@ impl Fixture {
 
     pub(super) fn commit_to(&self, end: u64) {
         let mut state = self.log.state.lock();
-        state.end = state.end.max(usize::try_from(end).unwrap().min(state.events.len()));
+        state.end = state
+            .end
+            .max(usize::try_from(end).unwrap().min(state.events.len()));
     }
 
     pub(super) fn committed(&self) -> Position {

@@ -66,7 +66,10 @@ fn apply(fixture: &mut Fixture, op: &Op) {
                     .map(|tag| TAGS[tag])
                     .collect();
                 let stream = STREAMS[(*stream + choice / 64) % STREAMS.len()];
-                fixture.stage(stream, TYPES[choice % 3], &tags, "{}");
+                let known = entry_of(&fixture.events(), stream, u64::MAX);
+                if known.tombstoned.is_none() {
+                    fixture.stage(stream, TYPES[choice % 3], &tags, "{}");
+                }
             }
         }
         Op::Metadata { stream, text } => {
@@ -99,7 +102,9 @@ fn apply(fixture: &mut Fixture, op: &Op) {
         Op::Destroy { table } => {
             let names = fixture.table_names();
             if !names.is_empty() {
-                let _gone = fixture.disk.destroy(&names[usize::from(*table) % names.len()]);
+                let _gone = fixture
+                    .disk
+                    .destroy(&names[usize::from(*table) % names.len()]);
                 fixture.reopen();
             }
         }
@@ -132,7 +137,10 @@ fn list_of(events: &[RecordedEvent], key: Key<'_>, end: u64) -> Vec<(u64, Positi
 }
 
 fn keys() -> Vec<Key<'static>> {
-    let streams = STREAMS.into_iter().chain(["$$a-1", "never"]).map(Key::Stream);
+    let streams = STREAMS
+        .into_iter()
+        .chain(["$$a-1", "never"])
+        .map(Key::Stream);
     let categories = ["a", "b", "c"].into_iter().map(Key::Category);
     let types = TYPES.into_iter().chain(["$metadata"]).map(Key::EventType);
     let tags = TAGS.into_iter().map(Key::Tag);
