@@ -89,6 +89,10 @@ impl IdWindow {
 
     /// Adds the fingerprint of the event behind all others.
     pub(super) fn push(&mut self, position: u64, fingerprint: u64) {
+        let lowest = self.lowest(position + 1);
+        while self.order.front().is_some_and(|(at, _)| *at < lowest) {
+            self.forget_request();
+        }
         while self.low < self.end && position - self.low >= self.events_max {
             self.forget(self.low);
             self.low += 1;
@@ -120,18 +124,6 @@ impl IdWindow {
     /// The lowest position whose id is known.
     pub(super) fn low(&self) -> u64 {
         self.low
-    }
-
-    /// Moves the lowest known position down over events whose ids are not known.
-    pub(super) fn skip_to(&mut self, position: u64) {
-        while self.low > position.max(self.lowest(self.end)) {
-            self.low -= 1;
-            self.grow();
-            let at = slot(&self.ring, self.low);
-            if let Some(slot) = self.ring.get_mut(at) {
-                *slot = 0;
-            }
-        }
     }
 
     fn fingerprint(&self, position: u64) -> u64 {
@@ -192,16 +184,21 @@ impl IdWindow {
         if self.requests.insert(fingerprint, seen).is_none() {
             self.order.push_back((seen.first, fingerprint));
         }
-        if self.order.len() > self.requests_max
-            && let Some((_, oldest)) = self.order.pop_front()
-        {
+        if self.order.len() > self.requests_max {
+            self.forget_request();
+        }
+    }
+
+    fn forget_request(&mut self) {
+        if let Some((_, oldest)) = self.order.pop_front() {
             self.requests.remove(&oldest);
         }
     }
 
     /// Remembers a request before all others, as long as there is room.
     pub(super) fn push_request_front(&mut self, fingerprint: [u8; 16], seen: SeenRequest) {
-        if self.order.len() < self.requests_max && !self.requests.contains_key(&fingerprint) {
+        let fits = self.order.len() < self.requests_max && seen.first >= self.lowest(self.end);
+        if fits && !self.requests.contains_key(&fingerprint) {
             self.requests.insert(fingerprint, seen);
             self.order.push_front((seen.first, fingerprint));
         }

@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::format::codec::to_u64;
+use crate::format::manifest::TableEntry;
 use crate::format::table::Kind;
 use crate::index::ids::SeenRequest;
 use crate::index::key::Posting;
 use crate::index::layers::{Layers, Slot};
 use crate::index::memory::Part;
 use crate::index::merge::{self, Merge, MergeError};
-use crate::index::source::{TableFacts, TableSet};
-use crate::index::table::{Plan, Table, TableWriter, file_name};
+use crate::index::source::TableSet;
+use crate::index::table::{Plan, Table, TableWriter};
 use crate::index::{Index, IndexError, Shared};
 use crate::log::StorageError;
 use crate::model::Position;
@@ -174,7 +175,7 @@ impl Index {
         let (ids, requests) = self.ids_of(start, end)?;
         let plan = (keeper.next_id, level);
         let facts = write_part(shared, &part, plan, (start, &ids), &requests)?;
-        let rest = (start > first).then(|| TableFacts {
+        let rest = (start > first).then(|| TableEntry {
             end: Position(start),
             ..lost.facts.clone()
         });
@@ -191,7 +192,7 @@ impl Index {
         while part.end() < end {
             let events = shared.source.events(Position(part.end()), Position(end))?;
             if events.is_empty() {
-                return Err(StorageError::Closed);
+                part.skip_to(end);
             }
             for (event, len) in &events {
                 let metadata = Posting::metadata_of(event);
@@ -213,16 +214,21 @@ impl Index {
         end: u64,
     ) -> Result<(Vec<u64>, Vec<([u8; 16], SeenRequest)>), StorageError> {
         let shared = &self.shared;
-        let requests = shared.source.requests(Position(first), Position(end))?;
         let lowest = shared.ids.lock().lowest(shared.source.end().0);
+        let mut requests = Vec::new();
+        if lowest < end {
+            requests = shared.source.requests(Position(first), Position(end))?;
+        }
         let mut ids = Vec::new();
         let mut at = first;
         while at < end && lowest < end {
             let events = shared.source.events(Position(at), Position(end))?;
             if events.is_empty() {
-                return Err(StorageError::Closed);
+                at = end;
             }
             for (event, _) in &events {
+                // Where an event was removed, nothing has its id.
+                ids.resize(usize::try_from(event.position.0 - first).unwrap_or(0), 0);
                 let stream_hash = shared.stream_hash(&event.stream);
                 let id = event.id.as_bytes();
                 ids.push(shared.hasher.fingerprint(stream_hash, id));
@@ -253,7 +259,7 @@ fn write_part(
     (id, level): (u32, u32),
     ids: (u64, &[u64]),
     requests: &[([u8; 16], SeenRequest)],
-) -> Result<TableFacts, StorageError> {
+) -> Result<TableEntry, StorageError> {
     let keys = part.sorted(u64::MAX);
     let plan = Plan {
         id,
@@ -287,12 +293,12 @@ impl Shared {
         &self,
         keeper: &mut Keeper,
         replaced: &[Arc<Slot>],
-        facts: Vec<TableFacts>,
+        facts: Vec<TableEntry>,
         flushed: bool,
     ) -> Result<(), StorageError> {
         let synced = self.disk.sync_directory();
         synced.map_err(|error| StorageError::io("sync", "the directory", error))?;
-        let slot = |facts: TableFacts| {
+        let slot = |facts: TableEntry| {
             let old = replaced.iter().any(|slot| slot.facts.id == facts.id);
             let table = match old {
                 true => None,
@@ -313,10 +319,6 @@ impl Shared {
             next_id: keeper.next_id,
         };
         self.source.put_tables(tables, flushed)?;
-        let gone = replaced.iter().map(|slot| slot.facts.id);
-        let gone: Vec<_> = gone
-            .filter(|id| slots.iter().all(|slot| slot.facts.id != *id))
-            .collect();
         let mut layers = self.layers.write();
         *layers = Arc::new(Layers {
             filling: Arc::clone(&layers.filling),
@@ -328,10 +330,6 @@ impl Shared {
             drop(self.room.0.lock());
             self.room.1.notify_all();
             self.room_async.notify_waiters();
-        }
-        for id in gone {
-            // What stays because of an error is removed at the next start.
-            let _left_over = self.disk.remove(&file_name(id));
         }
         Ok(())
     }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use parking_lot::RwLock;
 
+use crate::format::manifest::TableEntry;
 use crate::index::memory::Part;
-use crate::index::source::TableFacts;
 use crate::index::table::Table;
 
 /// A memory part and what is asked of it without taking its lock.
@@ -35,13 +35,13 @@ impl Cell {
 /// A range of positions that has a table, or has lost it.
 #[derive(Debug)]
 pub(super) struct Slot {
-    pub(super) facts: TableFacts,
+    pub(super) facts: TableEntry,
     table: Option<Table>,
     lost: AtomicBool,
 }
 
 impl Slot {
-    pub(super) fn new(facts: TableFacts, table: Option<Table>) -> Arc<Self> {
+    pub(super) fn new(facts: TableEntry, table: Option<Table>) -> Arc<Self> {
         Arc::new(Self {
             facts,
             lost: AtomicBool::new(table.is_none()),

@@ -1,12 +1,12 @@
 //! The log as the source of the index.
 
-use super::ids::{SeenRequest, request_fingerprint};
-use super::source::Source;
+use crate::index::ids::{SeenRequest, request_fingerprint};
+use crate::index::source::{Source, TableSet};
 use crate::log::{Log, StorageError};
 use crate::model::{Position, RecordedEvent};
 
-/// How much of the log is read at once, in bytes.
-const READ_LEN_BYTES: usize = 1024 * 1024;
+/// How many bytes of the log are read at once.
+const READ_LEN_BYTES: usize = 256 * 1024;
 
 impl Source for Log {
     fn secret(&self) -> [u8; 16] {
@@ -22,14 +22,14 @@ impl Source for Log {
         from: Position,
         to: Position,
     ) -> Result<Vec<(RecordedEvent, u32)>, StorageError> {
-        let chunk = self.read(from, to, READ_LEN_BYTES)?;
         let mut events = Vec::new();
-        for run in &chunk.runs {
+        for run in self.read(from, to, READ_LEN_BYTES)?.runs {
             for record in run.records() {
-                let damaged = |error| StorageError::damaged("the log", 0, error);
-                let (position, layout, bytes) = record.map_err(damaged)?;
-                let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-                events.push((layout.event(&bytes, position).map_err(damaged)?, len));
+                let event = record.and_then(|(position, layout, bytes)| {
+                    let event = layout.event(&bytes, position)?;
+                    Ok((event, u32::try_from(bytes.len()).unwrap_or(u32::MAX)))
+                });
+                events.push(event.map_err(|source| StorageError::damaged("the log", 0, source))?);
             }
         }
         Ok(events)
@@ -41,11 +41,17 @@ impl Source for Log {
         to: Position,
     ) -> Result<Vec<([u8; 16], SeenRequest)>, StorageError> {
         let mut requests = Vec::new();
-        self.units(from, &mut |unit| {
+        let mut enough = false;
+        let walked = self.units(from, &mut |unit| {
+            if unit.header.first_position >= to {
+                enough = true;
+                return Err(StorageError::Closed);
+            }
             let mut first = unit.header.first_position;
             for append in &unit.trailer.appends {
                 if let Some(request) = &append.request
-                    && (from..to).contains(&first)
+                    && first >= from
+                    && first < to
                 {
                     let fingerprint = request_fingerprint(&request.principal, request.id);
                     let seen = SeenRequest::of(first.0, append.records, request);
@@ -54,7 +60,31 @@ impl Source for Log {
                 first = first.plus(append.records.into());
             }
             Ok(())
-        })?;
-        Ok(requests)
+        });
+        match walked {
+            Err(StorageError::Closed) if enough => Ok(requests),
+            other => other.map(|()| requests),
+        }
+    }
+
+    fn tables(&self) -> TableSet {
+        let manifest = self.manifest().current();
+        TableSet {
+            tables: manifest.tables.clone(),
+            next_id: manifest.next_table,
+        }
+    }
+
+    fn put_tables(&self, tables: TableSet, checkpoint: bool) -> Result<(), StorageError> {
+        let checkpoint = match checkpoint {
+            true => Some(self.checkpoint()?.entry()),
+            false => None,
+        };
+        self.manifest().update(|manifest| {
+            manifest.indexed_to = tables.end();
+            manifest.tables = tables.tables;
+            manifest.next_table = tables.next_id;
+            manifest.checkpoint = checkpoint.or(manifest.checkpoint.take());
+        })
     }
 }

@@ -129,6 +129,11 @@ impl Part {
         self.log_len_bytes += u64::from(posting.record_len);
     }
 
+    /// Covers positions up to `end` at which there is no event any more.
+    pub(super) fn skip_to(&mut self, end: u64) {
+        self.end = self.end.max(end);
+    }
+
     fn offset(&self, position: u64) -> u32 {
         u32::try_from(position - self.first).expect("a part is flushed long before 2^32 events")
     }

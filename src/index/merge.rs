@@ -9,13 +9,13 @@ use std::sync::Arc;
 use crate::disk::Disk;
 use crate::format::codec::to_u64;
 use crate::format::filter::KeyHasher;
+use crate::format::manifest::TableEntry;
 use crate::format::table::Kind;
 use crate::format::table::entry::Entry;
 use crate::format::table::leaf::LEAF_ITEMS_MAX;
 use crate::index::IndexOptions;
 use crate::index::ids::SeenRequest;
 use crate::index::layers::Slot;
-use crate::index::source::TableFacts;
 use crate::index::table::{Plan, Table, TableWriter};
 use crate::log::StorageError;
 
@@ -179,7 +179,7 @@ impl Merge {
         self,
         ids_from: u64,
         options: &IndexOptions,
-    ) -> Result<TableFacts, MergeError> {
+    ) -> Result<TableEntry, MergeError> {
         let mut ids: Vec<u64> = Vec::new();
         let mut ids_first = 0;
         let mut requests: Vec<([u8; 16], SeenRequest)> = Vec::new();

@@ -9,6 +9,12 @@
 //! * nothing runs by itself: flushing and the other upkeep are steps that somebody calls, and no
 //!   step takes memory that grows with the log.
 
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "the surface is for the layers above"
+)]
+
 mod ids;
 mod keeper;
 mod key;
@@ -26,8 +32,7 @@ mod view;
 pub(crate) use ids::SeenRequest;
 pub(crate) use keeper::Step;
 pub(crate) use key::{Key, Posting};
-pub(crate) use postings::Postings;
-pub(crate) use source::{Source, TableFacts, TableSet};
+pub(crate) use source::{Source, TableSet};
 pub(crate) use stage::{StageGuard, Staged};
 pub(crate) use view::{From, View};
 
@@ -47,7 +52,7 @@ use crate::index::ids::IdWindow;
 use crate::index::keeper::Keeper;
 use crate::index::layers::{Cell, Layers, Slot};
 use crate::index::memory::Part;
-use crate::index::table::{PageCache, Table, file_name};
+use crate::index::table::{PageCache, Table};
 use crate::log::StorageError;
 use crate::model::{Position, Revision, StreamMetadata};
 
@@ -163,7 +168,6 @@ impl Index {
         let set = log.tables();
         let slots = open_tables(&set, log.end(), disk.as_ref(), &cache);
         let first = slots.first().map_or(0, |slot| slot.facts.end.0);
-        let known: Vec<_> = slots.iter().map(|slot| file_name(slot.facts.id)).collect();
         let layers = Layers {
             filling: Cell::new(Part::new(first, hasher)),
             flushing: None,
@@ -187,22 +191,8 @@ impl Index {
                 disk,
             }),
         };
-        index.remove_left_overs(&known)?;
         index.replay(Position(first), log.end())?;
         Ok(index)
-    }
-
-    /// Removes tables that no manifest names: what a stopped flush or merge has left.
-    fn remove_left_overs(&self, known: &[String]) -> Result<(), StorageError> {
-        let disk = &self.shared.disk;
-        let files = disk.list();
-        for (name, _) in files.map_err(|error| StorageError::io("list", "the directory", error))? {
-            if name.starts_with("table-") && !known.contains(&name) {
-                disk.remove(&name)
-                    .map_err(|error| StorageError::io("remove", &name, error))?;
-            }
-        }
-        Ok(())
     }
 
     fn replay(&self, from: Position, end: Position) -> Result<(), StorageError> {

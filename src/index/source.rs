@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use crate::format::manifest::TableEntry;
 use crate::index::ids::SeenRequest;
 use crate::log::StorageError;
 use crate::model::{Position, RecordedEvent};
@@ -37,28 +38,20 @@ pub(crate) trait Source: Debug + Send + Sync + 'static {
     fn put_tables(&self, tables: TableSet, checkpoint: bool) -> Result<(), StorageError>;
 }
 
-/// What the manifest says of a table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TableFacts {
-    /// Its number.
-    pub(crate) id: u32,
-    /// How often its content was merged.
-    pub(crate) level: u32,
-    /// The lowest position it covers.
-    pub(crate) first: Position,
-    /// The position behind the last one it covers.
-    pub(crate) end: Position,
-    /// The length of the file, in bytes.
-    pub(crate) len_bytes: u64,
-    /// BLAKE3 of the file.
-    pub(crate) digest: [u8; 32],
-}
-
 /// What the manifest says of all tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TableSet {
     /// The tables, by position, without gaps between them.
-    pub(crate) tables: Vec<TableFacts>,
+    pub(crate) tables: Vec<TableEntry>,
     /// A number higher than that of any table there ever was.
     pub(crate) next_id: u32,
+}
+
+impl TableSet {
+    /// The position behind all of them.
+    pub(super) fn end(&self) -> Position {
+        self.tables
+            .last()
+            .map_or(Position::START, |table| table.end)
+    }
 }

@@ -114,7 +114,7 @@ impl<'a> StageGuard<'a> {
     }
 
     /// Remembers the request that an append answers.
-    pub(crate) fn insert_request(&mut self, first: Position, count: u32, request: &RequestEntry) {
+    pub(crate) fn insert_request(&self, first: Position, count: u32, request: &RequestEntry) {
         let fingerprint = request_fingerprint(&request.principal, request.id);
         let seen = SeenRequest::of(first.0, count, request);
         self.shared.ids.lock().push_request(fingerprint, seen);

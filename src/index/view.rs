@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use crate::format::codec::to_u64;
 use crate::format::table::Kind;
 use crate::format::table::entry::List;
 use crate::index::ids::SeenRequest;

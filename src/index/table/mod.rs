@@ -17,6 +17,8 @@ use crate::disk::{Disk, DiskFile};
 use crate::format::FormatError;
 use crate::format::codec::{Reader, to_u64};
 use crate::format::filter::{self, BLOCK_LEN_BYTES};
+use crate::format::manifest::TableEntry;
+use crate::format::names::FileName;
 use crate::format::table::entry::{Entry, List, PageRef};
 use crate::format::table::leaf::{Item, leaf};
 use crate::format::table::sorted::SortedPage;
@@ -26,13 +28,15 @@ use crate::format::table::{
 };
 use crate::index::ids::SeenRequest;
 use crate::index::list::Bound;
-use crate::index::source::TableFacts;
 use crate::log::StorageError;
 
 /// The file that holds a table.
 pub(crate) fn file_name(id: u32) -> String {
-    format!("table-{id:08x}")
+    FileName::Table(id).to_string()
 }
+
+/// Is shown a leaf: its bytes if it is a page of its own, and its items.
+type LeafVisitor<'a> = dyn FnMut(Option<&[u8]>, &[Item]) -> Result<(), StorageError> + 'a;
 
 /// A table to read.
 #[derive(Debug)]
@@ -59,7 +63,7 @@ impl Table {
     /// and the disk's.
     pub(crate) fn open(
         disk: &dyn Disk,
-        facts: &TableFacts,
+        facts: &TableEntry,
         cache: &Arc<PageCache>,
     ) -> Result<Self, StorageError> {
         let name: Arc<str> = file_name(facts.id).into();
@@ -304,7 +308,7 @@ impl Table {
     pub(crate) fn leaves(
         &self,
         list: &List,
-        leaf: &mut dyn FnMut(Option<&[u8]>, &[Item]) -> Result<(), StorageError>,
+        leaf: &mut LeafVisitor<'_>,
     ) -> Result<(), StorageError> {
         match list {
             List::Inline(items) => leaf(None, items),
@@ -328,7 +332,7 @@ impl Table {
         height: u8,
         at: Child,
         base: u64,
-        leaf: &mut dyn FnMut(Option<&[u8]>, &[Item]) -> Result<(), StorageError>,
+        leaf: &mut LeafVisitor<'_>,
     ) -> Result<(), StorageError> {
         let page = self.page(at.page, false)?;
         if height == 0 {

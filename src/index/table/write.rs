@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::disk::{Disk, DiskFile};
 use crate::format::codec::to_u64;
 use crate::format::filter::{self, BLOCK_LEN_BYTES, KeyHasher};
+use crate::format::manifest::TableEntry;
 use crate::format::table::entry::{Entry, List, PageRef};
 use crate::format::table::leaf::{Item, LEAF_ITEMS_MAX, put_leaf};
 use crate::format::table::sorted::SortedPageBuilder;
@@ -13,7 +14,6 @@ use crate::format::table::{
     page_checksum, put_children,
 };
 use crate::index::ids::SeenRequest;
-use crate::index::source::TableFacts;
 use crate::index::table::file_name;
 use crate::log::StorageError;
 use crate::model::{Position, StreamMetadata};
@@ -346,7 +346,7 @@ impl TableWriter {
         mut self,
         ids: (u64, &[u64]),
         requests: &[([u8; 16], SeenRequest)],
-    ) -> Result<TableFacts, StorageError> {
+    ) -> Result<TableEntry, StorageError> {
         let (root, index_height) = self.end_index()?;
         let (filter_offset, filter_blocks) = self.put_filter()?;
         let ids_offset = self.out.offset();
@@ -388,7 +388,7 @@ impl TableWriter {
         file.sync_data().map_err(|error| failed("sync", error))?;
         file.set_read_only()
             .map_err(|error| failed("mark read-only", error))?;
-        Ok(TableFacts {
+        Ok(TableEntry {
             id: self.plan.id,
             level: self.plan.level,
             first: Position(self.plan.first),

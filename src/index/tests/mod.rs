@@ -4,6 +4,7 @@ mod model;
 mod places;
 mod window;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -31,6 +32,7 @@ pub(super) struct TestLog {
 #[derive(Debug, Default)]
 struct State {
     events: Vec<RecordedEvent>,
+    next_revisions: HashMap<String, u64>,
     requests: Vec<(String, Uuid, SeenRequest)>,
     /// How many events are durable.
     end: usize,
@@ -52,9 +54,10 @@ impl Source for TestLog {
         to: Position,
     ) -> Result<Vec<(RecordedEvent, u32)>, StorageError> {
         let state = self.state.lock();
-        let durable = state.events.iter().take(state.end);
-        let range = durable.filter(|event| event.position >= from && event.position < to);
-        Ok(range.take(100).map(|event| (event.clone(), 300)).collect())
+        let range = usize::try_from(from.0).unwrap()..state.end.min(to.0.try_into().unwrap());
+        let events = state.events.get(range).unwrap_or_default();
+        let some = events.iter().take(100);
+        Ok(some.map(|event| (event.clone(), 300)).collect())
     }
 
     fn requests(
@@ -77,6 +80,19 @@ impl Source for TestLog {
     fn put_tables(&self, tables: TableSet, _checkpoint: bool) -> Result<(), StorageError> {
         self.state.lock().tables = tables;
         Ok(())
+    }
+}
+
+impl TestLog {
+    /// Forgets what is not durable.
+    fn truncate(&self, end: usize) {
+        let mut state = self.state.lock();
+        for event in state.events.split_off(end) {
+            if event.revision != Revision::TOMBSTONE {
+                let next = state.next_revisions.get_mut(event.stream.as_str());
+                *next.unwrap() -= 1;
+            }
+        }
     }
 }
 
@@ -110,14 +126,8 @@ impl Fixture {
     }
 
     pub(super) fn reopen(&mut self) {
-        self.log
-            .state
-            .lock()
-            .tables
-            .tables
-            .is_sorted_by_key(|t| t.first);
         let end = self.log.state.lock().end;
-        self.log.state.lock().events.truncate(end);
+        self.log.truncate(end);
         let disk = Arc::new(self.disk.clone());
         self.index = Index::open(&self.log, disk, self.options).unwrap();
     }
@@ -136,10 +146,10 @@ impl Fixture {
         let stream = StreamName::new(stream).unwrap();
         let event_type = EventType::new(event_type).unwrap();
         let tombstone = &*event_type == StreamMetadata::TOMBSTONE_TYPE;
-        let earlier = state.events.iter().filter(|event| event.stream == stream);
+        let next = state.next_revisions.entry(stream.to_string()).or_default();
         let revision = match tombstone {
             true => Revision::TOMBSTONE,
-            false => Revision(earlier.count().try_into().unwrap()),
+            false => Revision(std::mem::replace(next, *next + 1)),
         };
         let number = state.events.len().try_into().unwrap();
         let event = RecordedEvent {
@@ -168,7 +178,7 @@ impl Fixture {
             id: Uuid::from_u128(id),
             content: 7,
         };
-        let mut stage = self.index.stage();
+        let stage = self.index.stage();
         stage.insert_request(Position(first), count, &request);
         let seen = SeenRequest {
             first,
@@ -211,7 +221,7 @@ impl Fixture {
 
     pub(super) fn table_names(&self) -> Vec<String> {
         let tables = self.log.tables().tables;
-        let name = |table: &crate::index::TableFacts| super::table::file_name(table.id);
+        let name = |table: &crate::format::manifest::TableEntry| super::table::file_name(table.id);
         tables.iter().map(name).collect()
     }
 }

@@ -212,17 +212,14 @@ fn staging_touches_no_disk() {
 }
 
 #[test]
-fn what_a_stopped_flush_has_left_is_removed() {
+fn what_a_stopped_flush_has_left_is_replaced() {
     let mut fixture = Fixture::new(options());
     fixture.stage("c-1", "made", &[], "");
     fixture.commit();
     fixture.disk.put("table-00000000", b"half a table").unwrap();
-    fixture.disk.put("table-00000009", b"half a table").unwrap();
     fixture.flush();
     fixture.reopen();
-    let files: Vec<_> = fixture.disk.list().unwrap();
-    let names: Vec<_> = files.iter().map(|(name, _)| &**name).collect();
-    assert_eq!(names, ["table-00000000"]);
+    assert!(!fixture.index.wants_rebuild());
     let entry = fixture.index.view(Position(1)).stream("c-1").unwrap();
     assert_eq!(entry.last, Some((Revision(0), Position(0))));
 }
