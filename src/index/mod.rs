@@ -32,6 +32,7 @@ mod view;
 pub(crate) use ids::SeenRequest;
 pub(crate) use keeper::Step;
 pub(crate) use key::{Key, Posting};
+pub(crate) use postings::Postings;
 pub(crate) use source::{Source, TableSet};
 pub(crate) use stage::{StageGuard, Staged};
 pub(crate) use view::{From, View};
