@@ -8,9 +8,9 @@ use bytes::Bytes;
 
 use crate::format::checksum::Salt;
 use crate::format::codec::{Reader, to_u64};
-use crate::format::record;
+use crate::format::record::{self, Layout};
 use crate::format::{Field, FormatError};
-use crate::model::{Position, RecordedEvent};
+use crate::model::{Position, RecordedEvent, Revision};
 
 /// The position of the first record, as a `u64`.
 pub const RUN_FIRST: Field = Field::first("position of the first record", 8);
@@ -90,6 +90,21 @@ pub fn take_runs(bytes: &Bytes) -> Result<Vec<Run>, FormatError> {
     Ok(runs)
 }
 
+/// The revisions of the first and the last of the records, which were verified before.
+#[must_use]
+pub fn revisions(records: &[u8]) -> Option<(Revision, Revision)> {
+    let mut layout = Layout::parse(records).ok()?;
+    let first = layout.revision();
+    let mut rest = records;
+    loop {
+        rest = rest.get(layout.record_len()..)?;
+        if rest.is_empty() {
+            return Some((first, layout.revision()));
+        }
+        layout = Layout::parse(rest).ok()?;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +149,9 @@ mod tests {
                 .collect::<Vec<_>>(),
             [7, 8, 9]
         );
+
+        assert_eq!(revisions(&runs[0].bytes), Some((Revision(0), Revision(2))));
+        assert_eq!(revisions(&runs[0].bytes[1..]), None);
 
         let elsewhere = Run {
             first: Position(8),

@@ -1,0 +1,183 @@
+//! The native TCP front: it accepts connections, and turns their frames into calls of the engine.
+//!
+//! `session.rs` is one connection: one task that reads and writes. `request.rs` answers what has one
+//! answer; `read.rs` and `subscription.rs` feed what has many, as far as `feed.rs` has credit.
+//!
+//! What always holds: a limit is judged before anything is allocated for it. Whatever a client does
+//! or leaves undone, it holds a bounded amount of the server's memory: what has arrived of one
+//! frame, at most `requests_max` answers, and per feed a batch beyond `outbox_len_bytes`. The
+//! committer never waits for a connection.
+
+mod error;
+mod feed;
+mod options;
+mod read;
+mod request;
+mod session;
+mod subscription;
+
+pub use options::{ServeError, ServerOptions};
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::engine::{ReadError, Store};
+use crate::protocol::WireError;
+use session::Session;
+
+/// A server that listens and has not begun to serve.
+#[derive(Debug)]
+pub struct Server {
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+/// What all sessions share.
+#[derive(Debug)]
+struct Shared {
+    store: Store,
+    options: ServerOptions,
+    began: Instant,
+    /// Reads that may use the disk at once.
+    reads: Arc<Semaphore>,
+    /// Bytes that large frames may still take.
+    incoming: Arc<Semaphore>,
+    connections: AtomicUsize,
+    subscriptions: AtomicUsize,
+}
+
+impl Server {
+    /// Listens; connections wait until [`Self::run`] accepts them. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub fn bind(store: Store, options: ServerOptions) -> Result<Self, ServeError> {
+        options.check()?;
+        let address = options.address;
+        let failed = |source| ServeError::Listen { address, source: Arc::new(source) };
+        let listener = std::net::TcpListener::bind(address).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let permits = |count: usize| Arc::new(Semaphore::new(count.clamp(1, MANY)));
+        let shared = Arc::new(Shared {
+            store,
+            began: Instant::now(),
+            reads: permits(options.reads_max),
+            incoming: permits(options.incoming_len_bytes_max),
+            connections: AtomicUsize::new(0),
+            subscriptions: AtomicUsize::new(0),
+            options,
+        });
+        Ok(Self { listener, address, shared })
+    }
+
+    /// Where it listens, with the port that the system chose if the options left it open.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `shutdown` is ready. Then no new request is taken, those that were accepted are
+    /// finished, clients are told, and connections are closed.
+    ///
+    /// # Errors
+    /// [`ServeError::Listen`] if the runtime cannot take the listener.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let Self { listener, address, shared } = self;
+        let failed = |source| ServeError::Listen { address, source: Arc::new(source) };
+        let listener = TcpListener::from_std(listener).map_err(failed)?;
+        let (stop, stopping) = watch::channel(false);
+        let mut sessions = JoinSet::new();
+        let accepting = async {
+            loop {
+                match listener.accept().await {
+                    Ok((socket, peer)) => accept(&shared, &mut sessions, socket, peer, &stopping),
+                    Err(error) => {
+                        // Most often too many open files: what is open goes on meanwhile.
+                        tracing::warn!(%error, "cannot accept a connection");
+                        sleep(ACCEPT_PAUSE).await;
+                    }
+                }
+                while sessions.try_join_next().is_some() {}
+            }
+        };
+        tokio::select! {
+            biased;
+            () = shutdown => (),
+            () = accepting => (),
+        }
+        drop(listener);
+        stop.send_replace(true);
+        let closed = async { while sessions.join_next().await.is_some() {} };
+        if timeout(shared.options.shutdown_within, closed).await.is_err() {
+            tracing::warn!(connections = sessions.len(), "closing connections that do not end");
+        }
+        sessions.shutdown().await;
+        Ok(())
+    }
+}
+
+/// More permits than anybody needs, and as many as a semaphore takes at once.
+const MANY: usize = 1 << 31;
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
+fn accept(
+    shared: &Arc<Shared>,
+    sessions: &mut JoinSet<()>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    stopping: &watch::Receiver<bool>,
+) {
+    let connections = shared.connections.fetch_add(1, Ordering::Relaxed) + 1;
+    let counted = Counted(Arc::clone(shared));
+    let max = shared.options.connections_max;
+    let refusal = (connections > max).then(|| WireError::TooMany {
+        what: "connections to a server".to_owned(),
+        max: u64::try_from(max).unwrap_or(u64::MAX),
+    });
+    // Beyond twice the limit not even a refusal is worth a task.
+    if connections > max.saturating_mul(2) {
+        return;
+    }
+    let session = Session::new(Arc::clone(shared), peer);
+    let stopping = stopping.clone();
+    sessions.spawn(async move {
+        session.serve(socket, stopping, refusal).await;
+        drop(counted);
+    });
+}
+
+/// A connection that is counted as long as it lives.
+struct Counted(Arc<Shared>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Shared {
+    /// Runs what may read the disk on a thread that may wait for it.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, WireError> {
+        let stopped = |_| WireError::GoingAway;
+        let permit = Arc::clone(&self.reads).acquire_owned().await.map_err(|_| stopped(()))?;
+        let store = self.store.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            let done = work(&store);
+            drop(permit);
+            done
+        });
+        // The task ends early only with the runtime, or by a panic, which has said so.
+        done.await.map_err(|_| stopped(()))?.map_err(error::of_read)
+    }
+}

@@ -1,0 +1,250 @@
+//! What has one answer: one short function per request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::error::{of_append, of_message, of_read};
+use super::session::Session;
+use crate::engine::{BatchLimit, ReadError, Store};
+use crate::model::{
+    Append, Direction, InvalidText, Position, ReadFrom, Revision, StreamHead, StreamName,
+    Timestamp, Token,
+};
+use crate::protocol::message as wire;
+use crate::protocol::records::{Run, revisions};
+use crate::protocol::{Answer, Frame, Request, WireError};
+
+/// The most streams in one answer.
+const STREAMS_MAX: u32 = 1024;
+/// The longest wait for a token.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
+
+impl Session {
+    /// Begins to answer a frame.
+    pub(super) fn take(self: &Arc<Self>, frame: Frame) {
+        let Frame { kind, correlation, body } = frame;
+        match Request::decode(kind, body) {
+            Ok(request) => self.dispatch(correlation, request),
+            Err(error) => self.answer(correlation, &Answer::Error(of_message(error))),
+        }
+    }
+
+    fn dispatch(self: &Arc<Self>, correlation: u64, request: Request) {
+        match request {
+            Request::Append(append) => self.append(correlation, append),
+            Request::Read(read) => self.read(correlation, read),
+            Request::Subscribe(subscribe) => self.subscribe(correlation, subscribe),
+            Request::Credit(credit) => self.with_feed(correlation, |feed| feed.give(credit.bytes)),
+            Request::Cancel(_) => self.with_feed(correlation, super::feed::Feed::cancel),
+            Request::Heartbeat(_) => (),
+            Request::Hello(_) => {
+                let problem = "a second hello on one connection".to_owned();
+                self.answer(correlation, &Answer::Error(WireError::Malformed(problem)));
+            }
+            Request::Event(at) => self.ask(correlation, move |store| event(store, at)),
+            Request::DescribeStream(wire::DescribeStream { stream }) => {
+                self.ask(correlation, move |store| describe(store, stream));
+            }
+            Request::ListStreams(list) => self.ask(correlation, move |store| streams(store, &list)),
+            Request::PositionAt(at) => self.ask(correlation, move |store| position_at(store, at)),
+            Request::Status(_) => {
+                let session = Arc::clone(self);
+                self.ask(correlation, move |store| Ok(Answer::Status(session.status(store))));
+            }
+            Request::WaitFor(wait) => self.wait_for(correlation, wait),
+        }
+    }
+
+    /// Does something to a feed that may have ended already.
+    fn with_feed(&self, correlation: u64, act: impl FnOnce(&super::feed::Feed)) {
+        let feed = self.feeds.lock().by_request.get(&correlation).cloned();
+        if let Some(feed) = feed {
+            act(&feed);
+        }
+    }
+
+    fn append(self: &Arc<Self>, correlation: u64, append: Append) {
+        if let Err(error) = self.begin_request() {
+            return self.answer(correlation, &Answer::Error(error));
+        }
+        let session = Arc::clone(self);
+        self.shared.store.submit(append, move |done| {
+            let answer = match done {
+                Ok(receipt) => Answer::Receipt(receipt.into()),
+                Err(error) => Answer::Error(of_append(error)),
+            };
+            session.answer(correlation, &answer);
+            session.end_request();
+        });
+    }
+
+    /// Answers from the store, on a thread that may wait for the disk.
+    fn ask(
+        self: &Arc<Self>,
+        correlation: u64,
+        question: impl FnOnce(&Store) -> Result<Answer, Refusal> + Send + 'static,
+    ) {
+        if let Err(error) = self.begin_request() {
+            return self.answer(correlation, &Answer::Error(error));
+        }
+        let session = Arc::clone(self);
+        tokio::spawn(async move {
+            let asked = session.shared.on_disk(|store| Ok(question(store))).await;
+            let answer = match asked {
+                Ok(Ok(answer)) => answer,
+                Ok(Err(Refusal(error))) | Err(error) => Answer::Error(error),
+            };
+            session.answer(correlation, &answer);
+            session.end_request();
+        });
+    }
+
+    fn wait_for(self: &Arc<Self>, correlation: u64, wait: wire::WaitFor) {
+        if let Err(error) = self.begin_request() {
+            return self.answer(correlation, &Answer::Error(error));
+        }
+        let session = Arc::clone(self);
+        tokio::spawn(async move {
+            let answer = match session.reach(wait).await {
+                Ok(()) => Answer::Position(wire::PositionIs {
+                    position: session.shared.store.committed().0,
+                }),
+                Err(error) => Answer::Error(error),
+            };
+            session.answer(correlation, &answer);
+            session.end_request();
+        });
+    }
+
+    /// Waits for a token, as long as the request says.
+    pub(super) async fn reach(&self, wait: wire::WaitFor) -> Result<(), WireError> {
+        let token = Token::from(wait.token);
+        let within = Duration::from_millis(wait.within_ms.into()).min(WAIT_MAX);
+        let store = &self.shared.store;
+        match timeout(within, store.reached(token)).await {
+            Ok(reached) => reached.map_err(of_read),
+            Err(_) => Err(WireError::NotReached {
+                reached: store.committed().0,
+                asked: token.end.0,
+                waited_ms: wait.within_ms,
+            }),
+        }
+    }
+
+    fn status(&self, store: &Store) -> wire::StatusIs {
+        use std::sync::atomic::Ordering::Relaxed;
+        let shared = &self.shared;
+        let to_u64 = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        wire::StatusIs {
+            committed: store.committed().0,
+            committed_us,
+            up_ms: u64::try_from(shared.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            figures: vec![
+                ("connections".to_owned(), to_u64(shared.connections.load(Relaxed))),
+                ("subscriptions".to_owned(), to_u64(shared.subscriptions.load(Relaxed))),
+            ],
+            texts: Vec::new(),
+        }
+    }
+}
+
+/// Why a question has no answer.
+pub(super) struct Refusal(WireError);
+
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        Self(of_read(error))
+    }
+}
+
+impl From<InvalidText> for Refusal {
+    fn from(error: InvalidText) -> Self {
+        Self(error.into())
+    }
+}
+
+fn event(store: &Store, at: wire::EventAt) -> Result<Answer, Refusal> {
+    let one = BatchLimit { events_max: 1, len_bytes_max: usize::MAX };
+    let forwards = Direction::Forwards;
+    let (found, wanted) = match at {
+        wire::EventAt::Position(position) => {
+            let from = ReadFrom::At(Position(position));
+            let found = store.read_all(from, forwards, None)?.next_batch_within(one)?;
+            (found, Wanted::Position(Position(position)))
+        }
+        wire::EventAt::Revision { stream, revision } => {
+            let from = ReadFrom::At(Revision(revision));
+            let mut events = store.read_stream(&StreamName::new(stream)?, from, forwards)?;
+            (events.next_batch_within(one)?, Wanted::Revision(Revision(revision)))
+        }
+    };
+    // The record goes out as it lies on the disk, so that its reader can check it.
+    let runs = found.into_iter().flat_map(|batch| batch.runs);
+    let runs = runs.filter(|run| match wanted {
+        Wanted::Position(position) => run.first == position,
+        Wanted::Revision(revision) => {
+            revisions(&run.bytes).is_some_and(|(first, _)| first == revision)
+        }
+    });
+    let runs = runs.map(|run| Run { first: run.first, count: run.count, bytes: run.bytes });
+    Ok(Answer::Records(runs.collect()))
+}
+
+/// How the one event that was asked for is known.
+enum Wanted {
+    Position(Position),
+    Revision(Revision),
+}
+
+fn describe(store: &Store, stream: String) -> Result<Answer, Refusal> {
+    let stream = StreamName::new(stream)?;
+    let info = match store.stream(&stream) {
+        Ok(info) => info,
+        // That it is not there is an answer.
+        Err(ReadError::StreamNotFound(_)) => {
+            return Ok(Answer::StreamDescription(wire::StreamDescription {
+                head: StreamHead::Absent.into(),
+                first: None,
+                last_position: None,
+                events: 0,
+                metadata: None,
+            }));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let metadata = info.metadata.map(|metadata| wire::StreamMetadata {
+        revision: metadata.revision.0,
+        json: metadata.json.to_vec(),
+    });
+    Ok(Answer::StreamDescription(wire::StreamDescription {
+        head: info.head.into(),
+        first: info.first.map(|first| first.0),
+        last_position: info.last_position.map(|position| position.0),
+        events: info.events_count,
+        metadata,
+    }))
+}
+
+fn streams(store: &Store, list: &wire::ListStreams) -> Result<Answer, Refusal> {
+    let after = list.after.as_deref().map(StreamName::try_from).transpose()?;
+    let max = usize::try_from(list.streams_max.clamp(1, STREAMS_MAX)).unwrap_or(1);
+    // One more than is sent shows whether there are more.
+    let found = store.streams(&list.prefix, after.as_ref(), max + 1)?;
+    let more = found.len() > max;
+    let streams = found.into_iter().take(max).map(|summary| wire::StreamSummary {
+        stream: summary.stream.to_string(),
+        head: summary.head.into(),
+        events: summary.events_count,
+    });
+    Ok(Answer::StreamList(wire::StreamList { streams: streams.collect(), more }))
+}
+
+fn position_at(store: &Store, at: wire::PositionAt) -> Result<Answer, Refusal> {
+    let created = Timestamp::new(at.seconds, at.nanos, 9)
+        .map_err(|error| Refusal(WireError::Invalid(error.to_string())))?;
+    let position = store.position_at(created)?.0;
+    Ok(Answer::Position(wire::PositionIs { position }))
+}
+

@@ -1,0 +1,197 @@
+//! A session's subscriptions: one small task each, which sleeps until the dispatcher wakes it.
+//!
+//! While a subscription catches up it reads on threads that may wait for the disk; when it is live,
+//! what it sends is still in memory, and it reads where it is. How far the log has come is told to
+//! all that wait by one frame per connection.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::error::of_read;
+use super::feed::Feed;
+use super::session::Session;
+use crate::engine::BatchLimit;
+use crate::model::{Position, Source, SubscribeFrom};
+use crate::protocol::frame::NO_REQUEST;
+use crate::protocol::message as wire;
+use crate::protocol::records::RECORDS_LEN_BYTES;
+use crate::protocol::{Answer, WireError};
+use crate::subscription::{Notice, Progress, Resting, Subscription};
+
+/// A subscription as its session knows it.
+#[derive(Debug)]
+pub(super) struct Live {
+    /// It has told its client that it caught up.
+    caught_up: AtomicBool,
+    resting: Resting,
+}
+
+impl Session {
+    /// Begins a subscription.
+    pub(super) fn subscribe(self: &Arc<Self>, correlation: u64, subscribe: wire::Subscribe) {
+        let options = &self.shared.options;
+        let feed = Arc::new(Feed::new(subscribe.credit_bytes, options.credit_bytes_max, true));
+        let opened = self.open_feed(correlation, &feed).and_then(|()| {
+            let mut feeds = self.feeds.lock();
+            let max = options.subscriptions_max;
+            if feeds.subscriptions >= max {
+                feeds.by_request.remove(&correlation);
+                let max = u64::try_from(max).unwrap_or(u64::MAX);
+                return Err(WireError::TooMany { what: "subscriptions".to_owned(), max });
+            }
+            feeds.subscriptions += 1;
+            Ok(())
+        });
+        if let Err(error) = opened {
+            return self.answer(correlation, &Answer::Error(error));
+        }
+        let session = Arc::clone(self);
+        tokio::spawn(async move {
+            session.shared.subscriptions.fetch_add(1, Ordering::Relaxed);
+            let ended = session.follow(correlation, subscribe, &feed).await;
+            session.shared.subscriptions.fetch_sub(1, Ordering::Relaxed);
+            session.close_subscription(correlation);
+            let answer = match ended {
+                Err(error) => Answer::Error(error),
+                Ok(()) if session.is_leaving() => Answer::Error(WireError::GoingAway),
+                Ok(()) => {
+                    Answer::End(wire::End { reason: wire::EndReason::Cancelled, next: None })
+                }
+            };
+            session.answer(correlation, &answer);
+        });
+    }
+
+    fn close_subscription(&self, correlation: u64) {
+        let mut feeds = self.feeds.lock();
+        feeds.by_request.remove(&correlation);
+        feeds.live.remove(&correlation);
+        feeds.subscriptions -= 1;
+    }
+
+    /// Feeds a subscription until it is cancelled.
+    async fn follow(
+        &self,
+        correlation: u64,
+        subscribe: wire::Subscribe,
+        feed: &Feed,
+    ) -> Result<(), WireError> {
+        if let Some(wait) = subscribe.at_least {
+            tokio::select! {
+                reached = self.reach(wait) => reached?,
+                () = feed.cancelled() => return Ok(()),
+            }
+        }
+        let source = Source::try_from(subscribe.source)?;
+        let from = SubscribeFrom::from(subscribe.from);
+        if let (SubscribeFrom::AfterRevision(_), false) =
+            (from, matches!(source, Source::Stream(_)))
+        {
+            let problem = "only a subscription to one stream can begin behind a revision";
+            return Err(WireError::Invalid(problem.to_owned()));
+        }
+        let opened = self.shared.on_disk(move |store| store.subscribe(source, from)).await?;
+        let live = Arc::new(Live {
+            caught_up: AtomicBool::new(false),
+            resting: opened.resting(),
+        });
+        self.feeds.lock().live.insert(correlation, Arc::clone(&live));
+        let position = opened.position().0;
+        let begins = wire::Mark { position, committed_us: None };
+        self.answer(correlation, &Answer::Subscribed(begins));
+        let mut subscription = opened;
+        loop {
+            let Some(credit) = self.allowance(feed).await else { return Ok(()) };
+            let limit = BatchLimit {
+                events_max: usize::MAX,
+                len_bytes_max: usize::try_from(credit).unwrap_or(usize::MAX).min(RECORDS_LEN_BYTES),
+            };
+            let found = match live.caught_up.load(Ordering::Relaxed) {
+                true => subscription.try_next(limit).map_err(of_read)?,
+                false => {
+                    let (back, found) = self.catch_up(subscription, limit).await?;
+                    subscription = back;
+                    found
+                }
+            };
+            match found {
+                Some(notice) => self.tell(correlation, notice, feed, &live)?,
+                None => tokio::select! {
+                    changed = subscription.changed() => changed.map_err(of_read)?,
+                    () = feed.cancelled() => return Ok(()),
+                },
+            }
+        }
+    }
+
+    async fn catch_up(
+        &self,
+        mut subscription: Subscription,
+        limit: BatchLimit,
+    ) -> Result<(Subscription, Option<Notice>), WireError> {
+        self.shared
+            .on_disk(move |_| {
+                let found = subscription.try_next(limit)?;
+                Ok((subscription, found))
+            })
+            .await
+    }
+
+    fn tell(
+        &self,
+        correlation: u64,
+        notice: Notice,
+        feed: &Feed,
+        live: &Live,
+    ) -> Result<(), WireError> {
+        match notice {
+            Notice::Events(batch) => self.send_batch(correlation, &batch, feed),
+            Notice::Checkpoint(progress) => {
+                self.answer(correlation, &Answer::Checkpoint(mark(progress)));
+            }
+            Notice::CaughtUp(progress) => {
+                self.answer(correlation, &Answer::CaughtUp(mark(progress)));
+                live.caught_up.store(true, Ordering::Release);
+            }
+            Notice::FellBehind(progress) => {
+                live.caught_up.store(false, Ordering::Release);
+                self.answer(correlation, &Answer::FellBehind(mark(progress)));
+            }
+            Notice::StreamTombstoned(_) => {
+                return Err(WireError::StreamTombstoned(String::new()));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn mark(progress: Progress) -> wire::Mark {
+    wire::Mark { position: progress.position.0, committed_us: progress.committed_us }
+}
+
+/// Tells a connection from time to time how far all its live subscriptions have come.
+#[derive(Debug, Default)]
+pub(super) struct IdleMarks {
+    told: Position,
+}
+
+impl IdleMarks {
+    /// Sends a mark, if the log has moved and every subscription that has caught up is at rest:
+    /// then nothing for any of them lies in front of the mark, and nothing is on its way.
+    pub(super) fn tick(&mut self, session: &Session) {
+        let live: Vec<Arc<Live>> = {
+            let feeds = session.feeds.lock();
+            let caught_up = |live: &&Arc<Live>| live.caught_up.load(Ordering::Acquire);
+            feeds.live.values().filter(caught_up).cloned().collect()
+        };
+        if live.is_empty() {
+            return;
+        }
+        let resting = live.iter().map(|live| &live.resting);
+        let Some(progress) = session.shared.store.all_resting(resting) else { return };
+        if progress.position > self.told {
+            self.told = progress.position;
+            session.answer(NO_REQUEST, &Answer::Idle(mark(progress)));
+        }
+    }
+}
