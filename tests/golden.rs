@@ -1,0 +1,221 @@
+//! Stores that were written by each version of the format are kept in `tests/golden/`, and must
+//! open and give the same events for ever. What is written today must be the golden bytes of
+//! today's version; `UPDATE_GOLDEN=1` writes them anew, which is right only for a version that was
+//! never released.
+//!
+//! A file is kept as `NAME.hex`, a dump without the lines that are all zeros: `xxd -r NAME.hex NAME`
+//! makes the file again.
+#![allow(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test may panic"
+)]
+
+#[path = "golden/reader.rs"]
+mod reader;
+#[path = "golden/script.rs"]
+mod script;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use annal::disk::{Disk, MemoryDisk, SimulatedHost};
+use annal::{Background, Direction, ReadFrom, RecordedEvent, Store, StoreOptions};
+
+/// The version that is written today.
+const TODAY: &str = "v1";
+const EVENTS: &str = "events.txt";
+
+/// The files of a data directory, by name.
+type Files = BTreeMap<String, Vec<u8>>;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+/// The versions of which there are golden files.
+fn versions() -> Vec<String> {
+    let entries = fs::read_dir(folder()).unwrap().map(Result::unwrap);
+    let folders = entries.filter(|entry| entry.file_type().unwrap().is_dir());
+    let mut names: Vec<String> = folders
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert!(names.iter().any(|name| name == TODAY));
+    names
+}
+
+fn golden_files(version: &str) -> Files {
+    let entries = fs::read_dir(folder().join(version)).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let dumps = paths.filter(|path| path.extension().is_some_and(|end| end == "hex"));
+    dumps
+        .map(|path| {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            (name, from_dump(&fs::read_to_string(path).unwrap()))
+        })
+        .collect()
+}
+
+fn golden_events(version: &str) -> String {
+    fs::read_to_string(folder().join(version).join(EVENTS)).unwrap()
+}
+
+/// 16 bytes a line; lines of zeros are left out, but for the last.
+fn dump(bytes: &[u8]) -> String {
+    let mut dump = String::new();
+    let lines = bytes.len().div_ceil(16);
+    for (index, line) in bytes.chunks(16).enumerate() {
+        if index + 1 < lines && line.iter().all(|byte| *byte == 0) {
+            continue;
+        }
+        write!(dump, "{:08x}:", index * 16).unwrap();
+        for pair in line.chunks(2) {
+            dump.push(' ');
+            pair.iter()
+                .for_each(|byte| write!(dump, "{byte:02x}").unwrap());
+        }
+        dump.push('\n');
+    }
+    dump
+}
+
+fn from_dump(dump: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for line in dump.lines() {
+        let (offset, hex) = line.split_once(':').unwrap();
+        bytes.resize(usize::from_str_radix(offset, 16).unwrap(), 0);
+        let digits: Vec<u32> = hex.chars().filter_map(|char| char.to_digit(16)).collect();
+        let pairs = digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]);
+        bytes.extend(pairs.map(|byte| u8::try_from(byte).unwrap()));
+    }
+    bytes
+}
+
+fn files_of(disk: &MemoryDisk) -> Files {
+    let files = disk.list().unwrap().into_iter();
+    files
+        .filter(|(name, _)| name != "lock")
+        .map(|(name, _)| {
+            let bytes = disk.map(&name).unwrap().to_vec();
+            (name, bytes)
+        })
+        .collect()
+}
+
+fn disk_of(files: &Files) -> MemoryDisk {
+    let disk = MemoryDisk::new();
+    for (name, bytes) in files {
+        disk.put(name, bytes).unwrap();
+    }
+    disk
+}
+
+fn open(disk: &MemoryDisk, host: &Arc<SimulatedHost>, create: bool) -> Store {
+    let mut options = StoreOptions::default();
+    options.background = Background::Manual;
+    options.create = create;
+    let host = Arc::clone(host);
+    Store::open_on(Arc::new(disk.clone()), host, options).unwrap()
+}
+
+/// All events, one a line.
+fn listing(store: &Store) -> String {
+    let events = store.read_all(ReadFrom::Start, Direction::Forwards, None);
+    events.unwrap().map(|event| line(&event.unwrap())).collect()
+}
+
+fn line(event: &RecordedEvent) -> String {
+    let tags: Vec<&str> = event.tags.iter().map(|tag| &**tag).collect();
+    format!(
+        "{} {}@{} {} {} {} {} [{}] metadata {} data {}\n",
+        event.position,
+        event.stream,
+        event.revision,
+        event.id,
+        event.event_type,
+        event.content_type.as_str(),
+        event.created,
+        tags.join(" "),
+        digest(&event.metadata),
+        digest(&event.data),
+    )
+}
+
+fn digest(bytes: &[u8]) -> String {
+    let digest = blake3::hash(bytes).to_hex();
+    format!("{}:{}", bytes.len(), &digest[..16])
+}
+
+fn write_golden(files: &Files, events: &str) {
+    let folder = folder().join(TODAY);
+    if folder.exists() {
+        fs::remove_dir_all(&folder).unwrap();
+    }
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(EVENTS), events).unwrap();
+    for (name, bytes) in files {
+        fs::write(folder.join(format!("{name}.hex")), dump(bytes)).unwrap();
+    }
+}
+
+#[test]
+fn what_is_written_today_are_the_golden_bytes() {
+    let (files, events) = script::run();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        write_golden(&files, &events);
+    }
+    let golden = golden_files(TODAY);
+    let names: Vec<&String> = files.keys().collect();
+    assert_eq!(names, golden.keys().collect::<Vec<_>>());
+    for (name, bytes) in &files {
+        let same = bytes.iter().zip(&golden[name]).take_while(|(a, b)| a == b);
+        let same = same.count();
+        assert!(
+            *bytes == golden[name],
+            "{name} is not what it was from byte {same} on: a new version of the format? (of a \
+             version that was never released, UPDATE_GOLDEN=1 writes the golden files anew)"
+        );
+    }
+    assert_eq!(events, golden_events(TODAY));
+}
+
+#[test]
+fn a_store_of_every_version_opens_and_gives_the_same_events() {
+    for version in versions() {
+        let disk = disk_of(&golden_files(&version));
+        let host = Arc::new(SimulatedHost::new(2));
+        for opening in ["once", "again"] {
+            let store = open(&disk, &host, false);
+            assert_eq!(
+                listing(&store),
+                golden_events(&version),
+                "{version}, {opening}"
+            );
+            store.close().unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_document_is_enough_to_read_a_store() {
+    for version in versions() {
+        let events = reader::events(&golden_files(&version));
+        let listing: String = events.iter().map(line).collect();
+        assert_eq!(listing, golden_events(&version), "{version}");
+    }
+}
+
+#[test]
+fn a_dump_is_the_file_again() {
+    for len in [0, 1, 15, 16, 17, 48, 100] {
+        for byte in [0, 7] {
+            let mut bytes = vec![0; len];
+            bytes.iter_mut().step_by(40).for_each(|at| *at = byte);
+            assert_eq!(from_dump(&dump(&bytes)), bytes);
+        }
+    }
+}
