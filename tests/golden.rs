@@ -3,8 +3,8 @@
 //! today's version; `UPDATE_GOLDEN=1` writes them anew, which is right only for a version that was
 //! never released.
 //!
-//! A file is kept as `NAME.hex`, a dump without the lines that are all zeros: `xxd -r NAME.hex NAME`
-//! makes the file again.
+//! A file is kept as `NAME.hex`, a dump without the lines that are all zeros, of which
+//! `xxd -r NAME.hex NAME` makes the file again.
 #![allow(
     clippy::indexing_slicing,
     clippy::unwrap_used,
@@ -25,8 +25,10 @@ use std::sync::Arc;
 use annal::disk::{Disk, MemoryDisk, SimulatedHost};
 use annal::{Background, Direction, ReadFrom, RecordedEvent, Store, StoreOptions};
 
-/// The version that is written today.
+/// The store that is written today, and stopped in order.
 const TODAY: &str = "v1";
+/// The same store as a power cut leaves it, in the middle of one more append.
+const TODAY_CUT: &str = "v1-cut";
 const EVENTS: &str = "events.txt";
 
 /// The files of a data directory, by name.
@@ -36,20 +38,24 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }
 
-/// The versions of which there are golden files.
-fn versions() -> Vec<String> {
+/// The golden stores: one of each version that was stopped in order, and one that was cut short.
+fn stores() -> Vec<String> {
     let entries = fs::read_dir(folder()).unwrap().map(Result::unwrap);
     let folders = entries.filter(|entry| entry.file_type().unwrap().is_dir());
     let mut names: Vec<String> = folders
         .map(|entry| entry.file_name().into_string().unwrap())
         .collect();
     names.sort();
-    assert!(names.iter().any(|name| name == TODAY));
+    assert!(
+        [TODAY, TODAY_CUT]
+            .iter()
+            .all(|today| names.iter().any(|name| name == today))
+    );
     names
 }
 
-fn golden_files(version: &str) -> Files {
-    let entries = fs::read_dir(folder().join(version)).unwrap();
+fn golden_files(store: &str) -> Files {
+    let entries = fs::read_dir(folder().join(store)).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
     let dumps = paths.filter(|path| path.extension().is_some_and(|end| end == "hex"));
     dumps
@@ -60,8 +66,8 @@ fn golden_files(version: &str) -> Files {
         .collect()
 }
 
-fn golden_events(version: &str) -> String {
-    fs::read_to_string(folder().join(version).join(EVENTS)).unwrap()
+fn golden_events(store: &str) -> String {
+    fs::read_to_string(folder().join(store).join(EVENTS)).unwrap()
 }
 
 /// 16 bytes a line; lines of zeros are left out, but for the last.
@@ -150,8 +156,8 @@ fn digest(bytes: &[u8]) -> String {
     format!("{}:{}", bytes.len(), &digest[..16])
 }
 
-fn write_golden(files: &Files, events: &str) {
-    let folder = folder().join(TODAY);
+fn write_golden(store: &str, files: &Files, events: &str) {
+    let folder = folder().join(store);
     if folder.exists() {
         fs::remove_dir_all(&folder).unwrap();
     }
@@ -162,39 +168,44 @@ fn write_golden(files: &Files, events: &str) {
     }
 }
 
-#[test]
-fn what_is_written_today_are_the_golden_bytes() {
-    let (files, events) = script::run();
+fn check_golden(store: &str, files: &Files, events: &str) {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        write_golden(&files, &events);
+        write_golden(store, files, events);
     }
-    let golden = golden_files(TODAY);
+    let golden = golden_files(store);
     let names: Vec<&String> = files.keys().collect();
-    assert_eq!(names, golden.keys().collect::<Vec<_>>());
-    for (name, bytes) in &files {
+    assert_eq!(names, golden.keys().collect::<Vec<_>>(), "{store}");
+    for (name, bytes) in files {
         let same = bytes.iter().zip(&golden[name]).take_while(|(a, b)| a == b);
         let same = same.count();
         assert!(
             *bytes == golden[name],
-            "{name} is not what it was from byte {same} on: a new version of the format? (of a \
-             version that was never released, UPDATE_GOLDEN=1 writes the golden files anew)"
+            "{store}: {name} is not what it was from byte {same} on: a new version of the format? \
+             (of a version that was never released, UPDATE_GOLDEN=1 writes the golden files anew)"
         );
     }
-    assert_eq!(events, golden_events(TODAY));
+    assert_eq!(events, golden_events(store), "{store}");
+}
+
+#[test]
+fn what_is_written_today_are_the_golden_bytes() {
+    let written = script::run();
+    check_golden(TODAY, &written.stopped, &written.events);
+    check_golden(TODAY_CUT, &written.cut, &written.events);
 }
 
 #[test]
 fn a_store_of_every_version_opens_and_gives_the_same_events() {
-    for version in versions() {
-        let disk = disk_of(&golden_files(&version));
+    for name in stores() {
+        let disk = disk_of(&golden_files(&name));
         let host = Arc::new(SimulatedHost::new(2));
         for opening in ["once", "again"] {
             let store = open(&disk, &host, false);
-            assert_eq!(
-                listing(&store),
-                golden_events(&version),
-                "{version}, {opening}"
-            );
+            assert_eq!(listing(&store), golden_events(&name), "{name}, {opening}");
+            let found = store.recovery();
+            let cut_now = name.ends_with("-cut") && opening == "once";
+            assert_eq!(found.clean_stop, !cut_now, "{name}, {opening}");
+            assert_eq!(found.torn.len(), usize::from(cut_now), "{name}, {opening}");
             store.close().unwrap();
         }
     }
@@ -202,10 +213,10 @@ fn a_store_of_every_version_opens_and_gives_the_same_events() {
 
 #[test]
 fn the_document_is_enough_to_read_a_store() {
-    for version in versions() {
-        let events = reader::events(&golden_files(&version));
+    for name in stores().iter().filter(|name| !name.ends_with("-cut")) {
+        let events = reader::events(&golden_files(name));
         let listing: String = events.iter().map(line).collect();
-        assert_eq!(listing, golden_events(&version), "{version}");
+        assert_eq!(listing, golden_events(name), "{name}");
     }
 }
 

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use annal::disk::{MemoryDisk, SimulatedHost};
-use annal::{
-    Append, ContentType, ExpectedRevision, NewEvent, Request, Store, StreamName, Tag, Timestamp,
-};
+use annal::disk::{Host, MemoryDisk, SimulatedHost};
+use annal::{Append, ContentType, ExpectedRevision, NewEvent, Request, StreamName, Tag, Timestamp};
 use uuid::Uuid;
 
 use super::{Files, files_of, listing, open};
@@ -21,8 +19,18 @@ fn event(id: u128, event_type: &str, data: &'static str) -> NewEvent {
     NewEvent::json(event_type.try_into().unwrap(), data).with_id(Uuid::from_u128(id))
 }
 
-/// Writes the store and stops it in order: its files, and its events.
-pub(crate) fn run() -> (Files, String) {
+/// What was written.
+pub(crate) struct Written {
+    /// All events that were acknowledged.
+    pub(crate) events: String,
+    /// The files after the store was stopped in order.
+    pub(crate) stopped: Files,
+    /// The files as a power cut leaves them in the middle of one more append.
+    pub(crate) cut: Files,
+}
+
+/// Writes the store.
+pub(crate) fn run() -> Written {
     let disk = MemoryDisk::new();
     let host = Arc::new(SimulatedHost::new(1));
     let store = open(&disk, &host, true);
@@ -34,14 +42,33 @@ pub(crate) fn run() -> (Files, String) {
     // The floor is written after a pause.
     host.advance_us(1_000_000);
     store.maintain().unwrap();
+    let cut = cut_short(&disk, &host);
     host.advance_us(1_000_000);
     let events = listing(&store);
-    close(store);
-    (files_of(&disk), events)
+    store.close().unwrap();
+    Written {
+        events,
+        stopped: files_of(&disk),
+        cut,
+    }
 }
 
-fn close(store: Store) {
-    store.close().unwrap();
+/// A copy of the files in which the last bytes of one more append are missing.
+fn cut_short(disk: &MemoryDisk, host: &SimulatedHost) -> Files {
+    let now_us = host.now_us();
+    let copy = disk.snapshot();
+    let host = Arc::new(SimulatedHost::new(3));
+    host.set_now_us(now_us);
+    let store = open(&copy, &host, false);
+    let lost = event(50, "Lost", r#"{"nobody":"was told"}"#);
+    let lost = Append::to(stream("lost"), ExpectedRevision::Any, [lost]);
+    store.append(lost).unwrap();
+    let mut files = files_of(&copy);
+    let is_segment = |(name, _): &(&String, &mut Vec<u8>)| name.starts_with("segment-");
+    let (_, active) = files.iter_mut().filter(is_segment).last().unwrap();
+    let end = active.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    active[end - 16..end].fill(0);
+    files
 }
 
 fn appends() -> Vec<Append> {
