@@ -14,14 +14,7 @@ pub(super) async fn append(link: &Link, append: Append) -> Result<Receipt, Appen
     let mut in_doubt = false;
     loop {
         let trouble = match link.ask_once(&request).await {
-            Ok(Answer::Receipt(receipt)) => {
-                let misnamed = |error| AppendError::Unknown(format!("{error}"));
-                return Receipt::try_from(receipt).map_err(misnamed);
-            }
-            Ok(other) => {
-                let problem = format!("an answer of kind {:#04x} to an append", other.kind());
-                return Err(AppendError::Unknown(problem));
-            }
+            Ok(answer) => return receipt(answer),
             Err(trouble) => trouble,
         };
         match trouble {
@@ -33,18 +26,44 @@ pub(super) async fn append(link: &Link, append: Append) -> Result<Receipt, Appen
                     "the connection was lost, and when the append was sent again, {error}"
                 )));
             }
-            Trouble::Answer(error) => return Err(error.into()),
             Trouble::Connection(error) if in_doubt => {
                 return Err(AppendError::Unknown(format!(
                     "the connection was lost; {error}"
                 )));
             }
-            Trouble::Connection(error) => return Err(error.into()),
             Trouble::Lost if may_repeat => in_doubt = true,
-            Trouble::Lost => {
-                return Err(AppendError::Unknown("the connection was lost".to_owned()));
-            }
+            trouble => return Err(sent_once(trouble)),
         }
+    }
+}
+
+pub(super) async fn append_once(link: &Link, append: Append) -> Result<Receipt, AppendError> {
+    refuse_too_large(&append)?;
+    match link.ask_once(&Request::Append(append)).await {
+        Ok(answer) => receipt(answer),
+        Err(trouble) => Err(sent_once(trouble)),
+    }
+}
+
+fn receipt(answer: Answer) -> Result<Receipt, AppendError> {
+    match answer {
+        Answer::Receipt(receipt) => {
+            let misnamed = |error| AppendError::Unknown(format!("{error}"));
+            Receipt::try_from(receipt).map_err(misnamed)
+        }
+        other => {
+            let problem = format!("an answer of kind {:#04x} to an append", other.kind());
+            Err(AppendError::Unknown(problem))
+        }
+    }
+}
+
+/// What the trouble means if nothing was sent before.
+fn sent_once(trouble: Trouble) -> AppendError {
+    match trouble {
+        Trouble::Answer(error) => error.into(),
+        Trouble::Connection(error) => error.into(),
+        Trouble::Lost => AppendError::Unknown("the connection was lost".to_owned()),
     }
 }
 

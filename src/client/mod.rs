@@ -138,6 +138,17 @@ impl Client {
         append::append(&self.0, append).await
     }
 
+    /// The same, but sent once at most: if the connection is lost before the answer came, it ends
+    /// with [`AppendError::Unknown`]. It is sent when the future is first polled and a connection is
+    /// there, so whoever polls several of them one after the other sends them in this order, and
+    /// none overtakes another by being sent again.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub async fn append_once(&self, append: Append) -> Result<Receipt, AppendError> {
+        append::append_once(&self.0, append).await
+    }
+
     /// Deletes a stream; it may be written again.
     ///
     /// # Errors
