@@ -6,7 +6,7 @@ use std::time::Duration;
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::log::StorageError;
+use crate::log::{LogOpenError, StorageError};
 use crate::model::{ExpectedRevision, Position, StreamHead, StreamName, Token};
 
 /// Why a store could not be opened.
@@ -36,6 +36,19 @@ pub enum OpenError {
     /// The disk failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+impl OpenError {
+    /// The log's error, for a store in this directory.
+    pub(super) fn of_log(name: &str, error: LogOpenError) -> Self {
+        match error {
+            LogOpenError::NotFound => Self::NotFound(name.into()),
+            LogOpenError::Locked => Self::InUse(name.into()),
+            LogOpenError::NewerFormat(what) => Self::NewerFormat(what),
+            LogOpenError::Damaged(error) => Self::Damaged(error),
+            LogOpenError::Storage(error) => Self::Storage(error),
+        }
+    }
 }
 
 /// Why an append was not made. Unless it is [`Self::Unknown`], nothing of it was or will be seen.

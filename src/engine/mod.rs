@@ -25,6 +25,7 @@ mod receipt;
 mod resolve;
 mod stage;
 mod verdict;
+mod verify;
 
 pub use crate::log::Run;
 pub(crate) use committed::CommitListener;
@@ -32,6 +33,7 @@ pub use error::{AppendError, OpenError, ReadError};
 pub use options::{Background, StoreOptions};
 pub use read::{Batch, BatchLimit, Events, StoredMetadata, StreamInfo, StreamSummary};
 pub(crate) use read::{Reading, Record, StreamStart, block_on_until};
+pub use verify::verify;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -42,7 +44,7 @@ use parking_lot::Mutex;
 
 use crate::disk::{Disk, Host, OsDisk, OsHost};
 use crate::index::{Index, IndexOptions};
-use crate::log::{Log, LogOpenError, LogOptions, Opened, RecoveryReport, StorageError};
+use crate::log::{Log, LogOptions, Opened, RecoveryReport, StorageError};
 use crate::model::{Append, Lineage, Position, Receipt, StoreId, Token};
 use commit::{Committer, Parts};
 use committed::Committed;
@@ -123,13 +125,7 @@ impl Store {
             log,
             writer,
             report,
-        } = opened.map_err(|error| match error {
-            LogOpenError::NotFound => OpenError::NotFound(name.into()),
-            LogOpenError::Locked => OpenError::InUse(name.into()),
-            LogOpenError::NewerFormat(what) => OpenError::NewerFormat(what),
-            LogOpenError::Damaged(error) => OpenError::Damaged(error),
-            LogOpenError::Storage(error) => OpenError::Storage(error),
-        })?;
+        } = opened.map_err(|error| OpenError::of_log(name, error))?;
         let index = Index::open(&log, Arc::clone(&disk), index_options(&options))?;
         let time_us = log.last_committed_us().unwrap_or(i64::MIN);
         let committed = Arc::new(Committed::new(log.end(), time_us));
