@@ -12,7 +12,8 @@ mod examples;
 mod render;
 
 use annal::format::{
-    Field, checksum, floor, footer, manifest, markdown_table, pack, record, segment, store, unit,
+    Field, checksum, filter, floor, footer, manifest, markdown_table, pack, record, segment, store,
+    table, unit,
 };
 use annal::model::{EventType, MediaType, StreamName, Tag};
 
@@ -30,6 +31,7 @@ const STRUCTURES: &[(&str, &[Field])] = &[
     ("Sealed segment entry", &manifest::SEALED_FIELDS),
     ("Checkpoint entry", &manifest::CHECKPOINT_FIELDS),
     ("Table entry", &manifest::TABLE_FIELDS),
+    ("Index tables", &table::FOOTER_FIELDS),
 ];
 
 /// What stands between a heading and the next one.
@@ -54,6 +56,9 @@ fn expected() -> Vec<(&'static str, String)> {
         ("Unit header", render::picture(&unit::FIELDS)),
         ("Magic and versions", magic_table()),
         ("Numbers", number_table()),
+        ("Index tables", kind_table()),
+        ("Index tables", index_number_table()),
+        ("Entry of a key", entry_flag_table()),
         ("Record", examples::record().dump()),
         ("Record", examples::unit().dump()),
     ];
@@ -73,6 +78,63 @@ fn magic_table() -> String {
         table += &format!("| {name} | `{magic}` | {version} |\n");
     }
     table
+}
+
+fn kind_table() -> String {
+    let mut rows = String::from("| kind | byte |\n| --- | ---: |\n");
+    for kind in table::Kind::ALL {
+        rows += &format!("| {kind:?} | {} |\n", kind.byte());
+    }
+    rows
+}
+
+fn index_number_table() -> String {
+    let numbers = [
+        (
+            "page of keys, closed at, bytes",
+            table::sorted::PAGE_LEN_BYTES,
+        ),
+        (
+            "keys from one that shares nothing to the next",
+            table::sorted::RESTART_ENTRIES,
+        ),
+        ("items of a leaf, most", table::leaf::LEAF_ITEMS_MAX),
+        ("children of a page of a tree, most", table::CHILDREN_MAX),
+        ("height of a tree, most", table::entry::HEIGHT_MAX.into()),
+        ("block of a filter, bytes", filter::BLOCK_LEN_BYTES),
+        (
+            "blocks of a filter in a page",
+            table::FILTER_BLOCKS_PER_PAGE,
+        ),
+        ("fingerprints in a page", table::IDS_PER_PAGE),
+        ("requests in a page", table::REQUESTS_PER_PAGE),
+        ("request, bytes", table::REQUEST_LEN),
+        ("page of a table, longest, bytes", table::PAGE_LEN_BYTES_MAX),
+    ];
+    let mut rows = String::from("| number | value |\n| --- | ---: |\n");
+    for (name, value) in numbers {
+        rows += &format!("| {name} | {value} |\n");
+    }
+    rows
+}
+
+fn entry_flag_table() -> String {
+    let flags = [
+        ("tombstone", table::entry::FLAG_TOMBSTONE),
+        ("metadata", table::entry::FLAG_METADATA),
+        (
+            "ordinal of the first item",
+            table::entry::FLAG_FIRST_ORDINAL,
+        ),
+        ("the list is a tree", table::entry::FLAG_TREE),
+        ("ordinals used up", table::entry::FLAG_SPAN),
+        ("there is no list", table::entry::FLAG_EMPTY),
+    ];
+    let mut rows = String::from("| flag | bit |\n| --- | ---: |\n");
+    for (name, flag) in flags {
+        rows += &format!("| {name} | {flag} |\n");
+    }
+    rows
 }
 
 fn number_table() -> String {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::format::FormatError;
 use crate::format::codec::{Reader, put_varint, to_u64};
-use crate::format::table::leaf::{Item, leaf, put_leaf};
+use crate::format::table::leaf::{Item, leaf, put_leaf, skip_leaf};
 use crate::model::{Revision, StreamMetadata};
 
 /// Flag: a stream's tombstone lies in the range of the table.
@@ -233,6 +233,40 @@ impl Entry {
             metadata,
         })
     }
+
+    /// Goes past an entry.
+    ///
+    /// # Errors
+    /// [`FormatError`] if the bytes cannot be one.
+    pub fn skip(reader: &mut Reader<'_>) -> Result<(), FormatError> {
+        let flags = reader.u8()?;
+        if flags & !FLAGS_KNOWN != 0 {
+            return Err(FormatError::Newer(WHAT));
+        }
+        let on = |flag: u8| flags & flag != 0;
+        if on(FLAG_FIRST_ORDINAL) {
+            reader.varint()?;
+        }
+        if on(FLAG_TREE) {
+            for _ in 0..3 {
+                reader.varint()?;
+            }
+            reader.u8()?;
+            PageRef::read(reader)?;
+        } else if !on(FLAG_EMPTY) {
+            skip_leaf(reader)?;
+        }
+        if on(FLAG_SPAN) {
+            reader.varint()?;
+        }
+        if on(FLAG_TOMBSTONE) {
+            reader.varint()?;
+        }
+        if on(FLAG_METADATA) {
+            metadata(reader)?;
+        }
+        Ok(())
+    }
 }
 
 fn put_metadata(metadata: &StreamMetadata, out: &mut Vec<u8>) {
@@ -319,6 +353,9 @@ mod tests {
             let mut reader = Reader::new(&bytes, WHAT);
             prop_assert_eq!(Entry::read(&mut reader, 1000), Ok(entry));
             prop_assert_eq!(reader.remaining(), 0);
+            let mut reader = Reader::new(&bytes, WHAT);
+            Entry::skip(&mut reader).unwrap();
+            prop_assert_eq!(reader.remaining(), 0);
         }
 
         #[test]
@@ -326,6 +363,7 @@ mod tests {
             bytes in proptest::collection::vec(any::<u8>(), 0..60),
         ) {
             let _outcome = Entry::read(&mut Reader::new(&bytes, WHAT), 3);
+            let _outcome = Entry::skip(&mut Reader::new(&bytes, WHAT));
         }
     }
 }

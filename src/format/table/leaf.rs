@@ -83,17 +83,18 @@ pub fn leaf(
     let mut gaps = gaps.into_iter();
     let mut gap = gaps.next();
     let mut position = base;
-    let mut values = Vec::with_capacity(VALUES_MAX);
+    items.reserve(count);
     while items.len() - start < count {
         let in_block = (count - (items.len() - start)).min(VALUES_MAX);
-        values.clear();
-        values.push(reader.varint()?);
+        let first = reader.varint()?;
+        let mut packed = None;
         if in_block > 1 {
-            let (packed, len) = Packed::parse(reader.rest(), in_block - 1)?;
-            packed.unpack(&mut values);
+            let (others, len) = Packed::parse(reader.rest(), in_block - 1)?;
             reader.take(len)?;
+            packed = Some(others);
         }
-        for value in &values {
+        let others = (0..in_block - 1).filter_map(|index| packed.and_then(|all| all.value(index)));
+        for value in std::iter::once(first).chain(others) {
             let begins = items.len() == start;
             if !begins {
                 ordinal = ordinal.checked_add(1).ok_or(invalid)?;
@@ -105,11 +106,35 @@ pub fn leaf(
                     }
                 }
             }
-            position = position.checked_add(*value).ok_or(invalid)?;
-            if !begins && *value == 0 {
+            position = position.checked_add(value).ok_or(invalid)?;
+            if !begins && value == 0 {
                 return Err(invalid);
             }
             items.push((ordinal, position));
+        }
+    }
+    Ok(())
+}
+
+/// Goes past a leaf.
+///
+/// # Errors
+/// [`FormatError`] if the bytes cannot be one.
+pub fn skip_leaf(reader: &mut Reader<'_>) -> Result<(), FormatError> {
+    let head = reader.varint()?;
+    let count = usize::try_from(head >> 1).map_err(|_| FormatError::Invalid(WHAT))?;
+    if head & 1 != 0 {
+        for _ in 0..reader.len_at_most(count)? {
+            reader.varint()?;
+            reader.varint()?;
+        }
+    }
+    for before in (0..count.min(LEAF_ITEMS_MAX)).step_by(VALUES_MAX) {
+        reader.varint()?;
+        let others = (count - before).min(VALUES_MAX) - 1;
+        if others > 0 {
+            let (_, len) = Packed::parse(reader.rest(), others)?;
+            reader.take(len)?;
         }
     }
     Ok(())
@@ -140,6 +165,9 @@ mod tests {
             let mut reader = Reader::new(&bytes, WHAT);
             leaf(&mut reader, first, base, &mut again).unwrap();
             prop_assert_eq!(again, items);
+            prop_assert_eq!(reader.remaining(), 0);
+            let mut reader = Reader::new(&bytes, WHAT);
+            skip_leaf(&mut reader).unwrap();
             prop_assert_eq!(reader.remaining(), 0);
         }
 

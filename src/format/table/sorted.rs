@@ -138,10 +138,14 @@ impl<'a> SortedPage<'a> {
         let (mut low, mut high) = (0, self.restarts.len());
         while low < high {
             let middle = low + (high - low) / 2;
-            let mut cursor = self.restart(middle).ok_or(FormatError::Invalid(WHAT))?;
-            match cursor.next_key()? {
-                Some(first) if first <= key => low = middle + 1,
-                _ => high = middle,
+            let cursor = self.restart(middle).ok_or(FormatError::Invalid(WHAT))?;
+            let mut reader = cursor.reader;
+            // What a restart shares is nothing, so its key stands there as it is.
+            reader.len_at_most(0)?;
+            let first = reader.bytes_at_most(KEY_LEN_BYTES_MAX)?;
+            match first <= key {
+                true => low = middle + 1,
+                false => high = middle,
             }
         }
         Ok(self

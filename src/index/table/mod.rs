@@ -176,10 +176,10 @@ impl Table {
                 if order.is_gt() {
                     break;
                 }
-                let entry = Entry::read(cursor.value(), self.footer.first)?;
                 if order.is_eq() {
-                    return Ok(Some(entry));
+                    return Entry::read(cursor.value(), self.footer.first).map(Some);
                 }
+                Entry::skip(cursor.value())?;
             }
             Ok(None)
         };
