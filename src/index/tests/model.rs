@@ -41,7 +41,7 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(stream, text)| Op::Metadata { stream, text }),
         1 => stream.prop_map(|stream| Op::Tombstone { stream }),
         6 => (0u8..5).prop_map(|behind| Op::Commit { behind }),
-        6 => any::<bool>().prop_map(|all| Op::Flush { all }),
+        12 => any::<bool>().prop_map(|all| Op::Flush { all }),
         3 => (1u8..4).prop_map(|steps| Op::Merge { steps }),
         2 => (1u8..4).prop_map(|steps| Op::Rebuild { steps }),
         1 => Just(Op::Reopen),
@@ -86,6 +86,9 @@ fn apply(fixture: &mut Fixture, op: &Op) {
             fixture.commit_to(fixture.staged().saturating_sub(u64::from(*behind)));
         }
         Op::Flush { all } => {
+            if *all {
+                fixture.commit();
+            }
             fixture.index.flush(fixture.committed(), *all).unwrap();
         }
         Op::Merge { steps } => {
