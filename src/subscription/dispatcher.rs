@@ -8,7 +8,6 @@
 //! a thread does it, once in a millisecond.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,7 +45,6 @@ pub(super) struct Dispatcher {
     threaded: bool,
     state: Mutex<State>,
     work: Condvar,
-    wakes: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -86,7 +84,6 @@ impl Dispatcher {
                     closed: false,
                 }),
                 work: Condvar::new(),
-                wakes: AtomicU64::new(0),
             })
         };
         if threaded {
@@ -99,11 +96,6 @@ impl Dispatcher {
         }
         // Without a thread the committer does everything.
         make(false)
-    }
-
-    /// How often somebody was woken.
-    pub(super) fn wakes(&self) -> u64 {
-        self.wakes.load(Ordering::Relaxed)
     }
 
     /// Registers somebody who has read everything in front of `waiter.from`.
@@ -145,7 +137,7 @@ impl Dispatcher {
         if !self.threaded {
             while self.has_news(&state) {
                 let woken = self.turn(&mut state);
-                MutexGuard::unlocked(&mut state, || self.fire(woken));
+                MutexGuard::unlocked(&mut state, || fire(woken));
             }
             return;
         }
@@ -176,7 +168,7 @@ impl Dispatcher {
             self.work.notify_one();
         }
         drop(state);
-        self.fire(woken);
+        fire(woken);
     }
 
     fn has_news(&self, state: &State) -> bool {
@@ -202,14 +194,6 @@ impl Dispatcher {
         }
     }
 
-    fn fire(&self, woken: Vec<Woken>) {
-        let count = u64::try_from(woken.len()).unwrap_or(u64::MAX);
-        self.wakes.fetch_add(count, Ordering::Relaxed);
-        for (signal, nothing_before) in woken {
-            signal.fire(nothing_before);
-        }
-    }
-
     /// The thread: until the store is closed.
     fn run(&self) {
         let mut turned = None::<Instant>;
@@ -217,7 +201,7 @@ impl Dispatcher {
         while !state.closed {
             let backlog = std::mem::take(&mut state.backlog);
             if !backlog.is_empty() {
-                MutexGuard::unlocked(&mut state, || self.fire(backlog));
+                MutexGuard::unlocked(&mut state, || fire(backlog));
                 continue;
             }
             if !state.asked {
@@ -232,7 +216,7 @@ impl Dispatcher {
             turned = Some(now);
             if self.has_news(&state) {
                 let woken = self.turn(&mut state);
-                MutexGuard::unlocked(&mut state, || self.fire(woken));
+                MutexGuard::unlocked(&mut state, || fire(woken));
             }
             state.asked = self.has_news(&state);
         }
@@ -257,6 +241,12 @@ impl CommitListener for Dispatcher {
                 .collect()
         };
         self.work.notify_all();
-        self.fire(woken);
+        fire(woken);
+    }
+}
+
+fn fire(woken: Vec<Woken>) {
+    for (signal, nothing_before) in woken {
+        signal.fire(nothing_before);
     }
 }

@@ -52,6 +52,7 @@ pub struct Subscription {
     interest: Arc<Interest>,
     signal: Arc<Signal>,
     rest: Rest,
+    wakes_count: u64,
 }
 
 /// Whether there is reason to look.
@@ -97,14 +98,6 @@ impl Store {
         let dispatcher = reading.listener(start).ok_or_else(ReadError::closed)?;
         Subscription::open(reading.clone(), dispatcher, (source, from), options)
     }
-
-    /// How often any subscription was woken since the store was opened.
-    #[must_use]
-    pub fn subscription_wakes(&self) -> u64 {
-        let none = || Dispatcher::start(self.reading().clone(), false);
-        let dispatcher = self.reading().listener(none);
-        dispatcher.map_or(0, |dispatcher| dispatcher.wakes())
-    }
 }
 
 impl Subscription {
@@ -142,6 +135,7 @@ impl Subscription {
             interest,
             signal: Arc::default(),
             rest: Rest::None,
+            wakes_count: 0,
         })
     }
 
@@ -152,20 +146,26 @@ impl Subscription {
         self.next
     }
 
+    /// How often it was woken while it waited.
+    #[must_use]
+    pub fn wakes_count(&self) -> u64 {
+        self.wakes_count
+    }
+
     /// The next notice, if there is one without waiting. Events within the limit, but at least one.
     /// May read from the disk.
     ///
     /// # Errors
     /// See [`ReadError`]. After an error the same can be tried again.
     pub fn try_next(&mut self, limit: BatchLimit) -> Result<Option<Notice>, ReadError> {
-        if let Some(position) = self.tombstoned {
-            return Ok(Some(Notice::StreamTombstoned(position)));
-        }
         if let Some(batch) = self.held.take() {
             return Ok(Some(self.deliver(batch)));
         }
         self.stop_waiting();
         loop {
+            if let Some(position) = self.tombstoned {
+                return Ok(Some(Notice::StreamTombstoned(position)));
+            }
             if self.next.0.saturating_sub(self.told.0) >= self.checkpoint_events() {
                 return Ok(Some(Notice::Checkpoint(self.progress())));
             }
@@ -176,15 +176,12 @@ impl Subscription {
             let found = self
                 .reading
                 .follow(&self.source, self.start, self.next, limit)?;
+            self.tombstoned = found.tombstoned;
             if !found.batch.is_empty() {
                 return Ok(Some(self.found(found.batch)));
             }
             self.next = found.batch.next;
-            if let Some(position) = found.tombstoned {
-                self.tombstoned = Some(position);
-                return Ok(Some(Notice::StreamTombstoned(position)));
-            }
-            if found.at_end && !self.live {
+            if found.at_end && !self.live && self.tombstoned.is_none() {
                 self.live = true;
                 return Ok(Some(Notice::CaughtUp(self.progress())));
             }
@@ -274,6 +271,7 @@ impl Subscription {
             }
         }
         self.signal.poll(context).map(|()| {
+            self.wakes_count += 1;
             self.stop_waiting();
             Ok(())
         })
