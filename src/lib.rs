@@ -71,8 +71,12 @@ mod log;
 pub mod model;
 #[cfg(any(feature = "client", feature = "server"))]
 pub mod protocol;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod subscription;
 
+#[cfg(feature = "client")]
+pub use client::Client;
 pub use engine::{
     AppendError, Background, Batch, BatchLimit, Events, OpenError, ReadError, Run, Store,
     StoreOptions, StoredMetadata, StreamInfo, StreamSummary,
@@ -86,4 +90,6 @@ pub use model::{
     Position, ReadFrom, Receipt, RecordedEvent, Request, Revision, Source, StoreId, StreamHead,
     StreamMetadata, StreamName, SubscribeFrom, Tag, Timestamp, Token,
 };
+#[cfg(feature = "server")]
+pub use server::{ServeError, Server, ServerOptions};
 pub use subscription::{Notice, Progress, SubscribeOptions, Subscription};

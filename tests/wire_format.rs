@@ -283,7 +283,7 @@ fn answers() -> Vec<Answer> {
         Answer::Position(PositionIs { position: 9 }),
         Answer::Status(StatusIs {
             committed: 9,
-            committed_us: 1,
+            committed_us: Some(1),
             up_ms: 2,
             figures: vec![("connections".into(), 1)],
             texts: vec![("a".into(), "b".into())],

@@ -87,8 +87,8 @@ pub struct ServerStatus {
     pub limits: Limits,
     /// Where the log ends, with the identity of the store.
     pub token: Token,
-    /// When the last commit was made, in microseconds since 1970.
-    pub committed_us: i64,
+    /// When the last commit was made, in microseconds since 1970; none if there is none.
+    pub committed_us: Option<i64>,
     /// How long the server has been running.
     pub up: Duration,
     /// Further figures by name.

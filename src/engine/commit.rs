@@ -126,6 +126,11 @@ impl Committer {
         }
     }
 
+    /// The options of the store.
+    pub(super) fn options(&self) -> &StoreOptions {
+        &self.options
+    }
+
     /// Takes a request and returns before it is durable.
     pub(super) fn submit(&self, append: Append, done: Done) {
         match prepare(append, &self.options) {

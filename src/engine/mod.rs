@@ -27,7 +27,7 @@ mod stage;
 mod verdict;
 mod verify;
 
-pub use crate::log::Run;
+pub use crate::log::{Run, StorageError};
 pub(crate) use committed::CommitListener;
 pub use error::{AppendError, OpenError, ReadError};
 pub use options::{Background, StoreOptions};
@@ -44,7 +44,7 @@ use parking_lot::Mutex;
 
 use crate::disk::{Disk, Host, OsDisk, OsHost};
 use crate::index::{Index, IndexOptions};
-use crate::log::{Log, LogOptions, Opened, RecoveryReport, StorageError};
+use crate::log::{Log, LogOptions, Opened, RecoveryReport};
 use crate::model::{Append, Lineage, Position, Receipt, StoreId, Token};
 use commit::{Committer, Parts};
 use committed::Committed;
@@ -225,6 +225,24 @@ impl Store {
     #[must_use]
     pub fn lineage(&self) -> Lineage {
         self.0.shared.log.identity().lineage
+    }
+
+    /// What the checksums of this store's record headers begin with. It is no secret.
+    #[must_use]
+    pub fn record_salt(&self) -> crate::format::checksum::Salt {
+        self.0.shared.log.identity().record_salt
+    }
+
+    /// When the last commit was made, in microseconds since 1970; none in a store without one.
+    #[must_use]
+    pub fn committed_us(&self) -> Option<i64> {
+        Some(self.0.shared.committed.time_us()).filter(|time_us| *time_us != i64::MIN)
+    }
+
+    /// The options that the store was opened with.
+    #[must_use]
+    pub fn options(&self) -> &StoreOptions {
+        self.0.shared.committer.options()
     }
 
     /// What was found and done when the store was opened.

@@ -342,8 +342,8 @@ pub struct PositionIs {
 pub struct StatusIs {
     /// Where the log ends.
     pub committed: u64,
-    /// When the last commit was made, in microseconds since 1970.
-    pub committed_us: i64,
+    /// When the last commit was made, in microseconds since 1970; none if there is none.
+    pub committed_us: Option<i64>,
     /// How long the server has been running, in milliseconds.
     pub up_ms: u64,
     /// Further figures by name; a client shows those it does not know as they are.
@@ -479,7 +479,9 @@ pub enum MessageError {
 }
 
 macro_rules! messages {
-    ($(#[$doc:meta])* $name:ident { $($(#[$what:meta])* $kind:literal $constant:ident $variant:ident($body:ty),)* }) => {
+    ($(#[$doc:meta])* $name:ident {
+        $($(#[$what:meta])* $kind:literal $constant:ident $variant:ident($body:ty),)*
+    }) => {
         $(#[$doc])*
         #[derive(Clone, Debug)]
         pub enum $name {

@@ -7,19 +7,24 @@ use crate::protocol::{MessageError, StorageKind, WireError};
 /// What became of an append.
 pub(super) fn of_append(error: AppendError) -> WireError {
     match error {
-        AppendError::WrongExpectedRevision { stream, expected, found } => {
-            WireError::WrongExpectedRevision {
-                stream: stream.to_string(),
-                expected: expected.into(),
-                found: found.into(),
-            }
-        }
-        AppendError::StreamDeleted { stream, found } => {
-            WireError::StreamDeleted { stream: stream.to_string(), found: found.into() }
-        }
-        AppendError::OverLimit { what, value, max } => {
-            WireError::OverLimit { what: what.to_owned(), value, max }
-        }
+        AppendError::WrongExpectedRevision {
+            stream,
+            expected,
+            found,
+        } => WireError::WrongExpectedRevision {
+            stream: stream.to_string(),
+            expected: expected.into(),
+            found: found.into(),
+        },
+        AppendError::StreamDeleted { stream, found } => WireError::StreamDeleted {
+            stream: stream.to_string(),
+            found: found.into(),
+        },
+        AppendError::OverLimit { what, value, max } => WireError::OverLimit {
+            what: what.to_owned(),
+            value,
+            max,
+        },
         AppendError::Invalid(problem) => WireError::Invalid(problem.to_owned()),
         AppendError::RequestIdReused(id) => WireError::RequestIdReused(id.into_bytes()),
         AppendError::Busy => WireError::Busy,
@@ -35,7 +40,11 @@ pub(super) fn of_read(error: ReadError) -> WireError {
         ReadError::StreamNotFound(stream) => WireError::StreamNotFound(stream.to_string()),
         ReadError::StreamTombstoned(stream) => WireError::StreamTombstoned(stream.to_string()),
         ReadError::ForeignToken(token) => WireError::ForeignToken(wire::Token::from(token)),
-        ReadError::NotReached { reached, asked, waited } => WireError::NotReached {
+        ReadError::NotReached {
+            reached,
+            asked,
+            waited,
+        } => WireError::NotReached {
             reached: reached.0,
             asked: asked.0,
             waited_ms: u32::try_from(waited.as_millis()).unwrap_or(u32::MAX),
@@ -61,5 +70,8 @@ fn of_storage(error: &StorageError) -> WireError {
         StorageError::Closed => StorageKind::Closed,
         StorageError::Io { .. } => StorageKind::Io,
     };
-    WireError::Storage { kind, text: error.to_string() }
+    WireError::Storage {
+        kind,
+        text: error.to_string(),
+    }
 }

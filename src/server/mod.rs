@@ -1,7 +1,7 @@
 //! The native TCP front: it accepts connections, and turns their frames into calls of the engine.
 //!
-//! `session.rs` is one connection: one task that reads and writes. `request.rs` answers what has one
-//! answer; `read.rs` and `subscription.rs` feed what has many, as far as `feed.rs` has credit.
+//! `session.rs` is one connection: one task that reads and writes. `request.rs` answers what has
+//! one answer; `read.rs` and `subscription.rs` feed what has many, as far as `feed.rs` has credit.
 //!
 //! What always holds: a limit is judged before anything is allocated for it. Whatever a client does
 //! or leaves undone, it holds a bounded amount of the server's memory: what has arrived of one
@@ -51,6 +51,8 @@ struct Shared {
     incoming: Arc<Semaphore>,
     connections: AtomicUsize,
     subscriptions: AtomicUsize,
+    /// Bytes that wait to be sent, on all connections.
+    queued: AtomicUsize,
 }
 
 impl Server {
@@ -61,7 +63,10 @@ impl Server {
     pub fn bind(store: Store, options: ServerOptions) -> Result<Self, ServeError> {
         options.check()?;
         let address = options.address;
-        let failed = |source| ServeError::Listen { address, source: Arc::new(source) };
+        let failed = |source| ServeError::Listen {
+            address,
+            source: Arc::new(source),
+        };
         let listener = std::net::TcpListener::bind(address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -73,9 +78,14 @@ impl Server {
             incoming: permits(options.incoming_len_bytes_max),
             connections: AtomicUsize::new(0),
             subscriptions: AtomicUsize::new(0),
+            queued: AtomicUsize::new(0),
             options,
         });
-        Ok(Self { listener, address, shared })
+        Ok(Self {
+            listener,
+            address,
+            shared,
+        })
     }
 
     /// Where it listens, with the port that the system chose if the options left it open.
@@ -90,8 +100,15 @@ impl Server {
     /// # Errors
     /// [`ServeError::Listen`] if the runtime cannot take the listener.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
-        let Self { listener, address, shared } = self;
-        let failed = |source| ServeError::Listen { address, source: Arc::new(source) };
+        let Self {
+            listener,
+            address,
+            shared,
+        } = self;
+        let failed = |source| ServeError::Listen {
+            address,
+            source: Arc::new(source),
+        };
         let listener = TcpListener::from_std(listener).map_err(failed)?;
         let (stop, stopping) = watch::channel(false);
         let mut sessions = JoinSet::new();
@@ -116,8 +133,14 @@ impl Server {
         drop(listener);
         stop.send_replace(true);
         let closed = async { while sessions.join_next().await.is_some() {} };
-        if timeout(shared.options.shutdown_within, closed).await.is_err() {
-            tracing::warn!(connections = sessions.len(), "closing connections that do not end");
+        if timeout(shared.options.shutdown_within, closed)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                connections = sessions.len(),
+                "closing connections that do not end"
+            );
         }
         sessions.shutdown().await;
         Ok(())
@@ -170,7 +193,10 @@ impl Shared {
         work: impl FnOnce(&Store) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, WireError> {
         let stopped = |_| WireError::GoingAway;
-        let permit = Arc::clone(&self.reads).acquire_owned().await.map_err(|_| stopped(()))?;
+        let permit = Arc::clone(&self.reads)
+            .acquire_owned()
+            .await
+            .map_err(|_| stopped(()))?;
         let store = self.store.clone();
         let done = tokio::task::spawn_blocking(move || {
             let done = work(&store);

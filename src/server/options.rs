@@ -1,4 +1,5 @@
-//! Every limit of a server: its unit and its default, in one table; and why a server does not start.
+//! Every limit of a server, its unit and its default, in one table; and why a server does not
+//! start.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -86,7 +87,8 @@ pub enum ServeError {
     #[error(
         "{0} can be reached from other machines, and this server has no encryption and no users: \
          whoever connects could read and write everything. Listen on 127.0.0.1:{port} and put a \
-         tunnel or a proxy in front of it, or say that you mean it: annal serve --tcp {0} --insecure",
+         tunnel or a proxy in front of it, or say that you mean it: \
+         annal serve --tcp {0} --insecure",
         port = .0.port()
     )]
     Insecure(SocketAddr),
@@ -108,14 +110,22 @@ mod tests {
     fn an_address_that_others_can_reach_must_be_meant() {
         let open = |address: &str, insecure| {
             let address = address.parse().unwrap();
-            ServerOptions { address, insecure, ..ServerOptions::default() }.check()
+            ServerOptions {
+                address,
+                insecure,
+                ..ServerOptions::default()
+            }
+            .check()
         };
         assert!(open("127.0.0.1:1", false).is_ok());
         assert!(open("[::1]:1", false).is_ok());
         assert!(open("0.0.0.0:1", true).is_ok());
         for address in ["0.0.0.0:7", "[::]:7", "192.168.0.1:7"] {
             let text = open(address, false).unwrap_err().to_string();
-            assert!(text.contains(&format!("--tcp {address} --insecure")), "{text}");
+            assert!(
+                text.contains(&format!("--tcp {address} --insecure")),
+                "{text}"
+            );
             assert!(text.contains("127.0.0.1:7"), "{text}");
         }
     }

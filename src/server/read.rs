@@ -22,10 +22,14 @@ const STEP_LEN_BYTES: usize = 4 * RECORDS_LEN_BYTES;
 impl Session {
     /// Begins a read.
     pub(super) fn read(self: &Arc<Self>, correlation: u64, read: wire::Read) {
-        let feed =
-            Arc::new(Feed::new(read.credit_bytes, self.shared.options.credit_bytes_max, false));
+        let feed = Arc::new(Feed::new(
+            read.credit_bytes,
+            self.shared.options.credit_bytes_max,
+            false,
+        ));
         let opened = self.begin_request().and_then(|()| {
-            self.open_feed(correlation, &feed).inspect_err(|_| self.end_request())
+            self.open_feed(correlation, &feed)
+                .inspect_err(|_| self.end_request())
         });
         if let Err(error) = opened {
             return self.answer(correlation, &Answer::Error(error));
@@ -66,12 +70,12 @@ impl Session {
         };
         let mut events = None;
         loop {
-            let Some(credit) = self.allowance(feed).await else {
-                return Ok(walk.end(wire::EndReason::Cancelled));
-            };
             if walk.events_left == 0 {
                 return Ok(walk.end(wire::EndReason::EventsMax));
             }
+            let Some(credit) = self.allowance(feed).await else {
+                return Ok(walk.end(wire::EndReason::Cancelled));
+            };
             let (source, opened, from) = (source.clone(), events.take(), read.from);
             let (stepped, left) = (walk.direction, walk.events_left);
             let (reader, batches) = self
@@ -145,7 +149,10 @@ struct Walk {
 
 impl Walk {
     fn end(&self, reason: wire::EndReason) -> wire::End {
-        wire::End { reason, next: self.next }
+        wire::End {
+            reason,
+            next: self.next,
+        }
     }
 
     /// Counts a batch and notes where the read would go on behind it.
@@ -185,13 +192,19 @@ fn open(
 
 /// Reads what may be sent; nothing at the end.
 fn step(events: &mut Events, credit: u64, events_left: u64) -> Result<Vec<Batch>, ReadError> {
-    let mut credit = usize::try_from(credit).unwrap_or(usize::MAX).min(STEP_LEN_BYTES);
+    let mut credit = usize::try_from(credit)
+        .unwrap_or(usize::MAX)
+        .min(STEP_LEN_BYTES);
     let mut events_left = usize::try_from(events_left).unwrap_or(usize::MAX);
     let mut batches = Vec::new();
     while credit > 0 && events_left > 0 {
-        let limit =
-            BatchLimit { events_max: events_left, len_bytes_max: credit.min(RECORDS_LEN_BYTES) };
-        let Some(batch) = events.next_batch_within(limit)? else { break };
+        let limit = BatchLimit {
+            events_max: events_left,
+            len_bytes_max: credit.min(RECORDS_LEN_BYTES),
+        };
+        let Some(batch) = events.next_batch_within(limit)? else {
+            break;
+        };
         credit = credit.saturating_sub(batch.len_bytes());
         let count = usize::try_from(batch.events_count()).unwrap_or(usize::MAX);
         events_left = events_left.saturating_sub(count);

@@ -24,7 +24,11 @@ const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 impl Session {
     /// Begins to answer a frame.
     pub(super) fn take(self: &Arc<Self>, frame: Frame) {
-        let Frame { kind, correlation, body } = frame;
+        let Frame {
+            kind,
+            correlation,
+            body,
+        } = frame;
         match Request::decode(kind, body) {
             Ok(request) => self.dispatch(correlation, request),
             Err(error) => self.answer(correlation, &Answer::Error(of_message(error))),
@@ -51,7 +55,9 @@ impl Session {
             Request::PositionAt(at) => self.ask(correlation, move |store| position_at(store, at)),
             Request::Status(_) => {
                 let session = Arc::clone(self);
-                self.ask(correlation, move |store| Ok(Answer::Status(session.status(store))));
+                self.ask(correlation, move |store| {
+                    Ok(Answer::Status(session.status(store)))
+                });
             }
             Request::WaitFor(wait) => self.wait_for(correlation, wait),
         }
@@ -139,11 +145,21 @@ impl Session {
         let to_u64 = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         wire::StatusIs {
             committed: store.committed().0,
-            committed_us,
+            committed_us: store.committed_us(),
             up_ms: u64::try_from(shared.began.elapsed().as_millis()).unwrap_or(u64::MAX),
             figures: vec![
-                ("connections".to_owned(), to_u64(shared.connections.load(Relaxed))),
-                ("subscriptions".to_owned(), to_u64(shared.subscriptions.load(Relaxed))),
+                (
+                    "connections".to_owned(),
+                    to_u64(shared.connections.load(Relaxed)),
+                ),
+                (
+                    "subscriptions".to_owned(),
+                    to_u64(shared.subscriptions.load(Relaxed)),
+                ),
+                (
+                    "queued_len_bytes".to_owned(),
+                    to_u64(shared.queued.load(Relaxed)),
+                ),
             ],
             texts: Vec::new(),
         }
@@ -166,18 +182,26 @@ impl From<InvalidText> for Refusal {
 }
 
 fn event(store: &Store, at: wire::EventAt) -> Result<Answer, Refusal> {
-    let one = BatchLimit { events_max: 1, len_bytes_max: usize::MAX };
+    let one = BatchLimit {
+        events_max: 1,
+        len_bytes_max: usize::MAX,
+    };
     let forwards = Direction::Forwards;
     let (found, wanted) = match at {
         wire::EventAt::Position(position) => {
             let from = ReadFrom::At(Position(position));
-            let found = store.read_all(from, forwards, None)?.next_batch_within(one)?;
+            let found = store
+                .read_all(from, forwards, None)?
+                .next_batch_within(one)?;
             (found, Wanted::Position(Position(position)))
         }
         wire::EventAt::Revision { stream, revision } => {
             let from = ReadFrom::At(Revision(revision));
             let mut events = store.read_stream(&StreamName::new(stream)?, from, forwards)?;
-            (events.next_batch_within(one)?, Wanted::Revision(Revision(revision)))
+            (
+                events.next_batch_within(one)?,
+                Wanted::Revision(Revision(revision)),
+            )
         }
     };
     // The record goes out as it lies on the disk, so that its reader can check it.
@@ -188,7 +212,11 @@ fn event(store: &Store, at: wire::EventAt) -> Result<Answer, Refusal> {
             revisions(&run.bytes).is_some_and(|(first, _)| first == revision)
         }
     });
-    let runs = runs.map(|run| Run { first: run.first, count: run.count, bytes: run.bytes });
+    let runs = runs.map(|run| Run {
+        first: run.first,
+        count: run.count,
+        bytes: run.bytes,
+    });
     Ok(Answer::Records(runs.collect()))
 }
 
@@ -228,17 +256,27 @@ fn describe(store: &Store, stream: String) -> Result<Answer, Refusal> {
 }
 
 fn streams(store: &Store, list: &wire::ListStreams) -> Result<Answer, Refusal> {
-    let after = list.after.as_deref().map(StreamName::try_from).transpose()?;
+    let after = list
+        .after
+        .as_deref()
+        .map(StreamName::try_from)
+        .transpose()?;
     let max = usize::try_from(list.streams_max.clamp(1, STREAMS_MAX)).unwrap_or(1);
     // One more than is sent shows whether there are more.
     let found = store.streams(&list.prefix, after.as_ref(), max + 1)?;
     let more = found.len() > max;
-    let streams = found.into_iter().take(max).map(|summary| wire::StreamSummary {
-        stream: summary.stream.to_string(),
-        head: summary.head.into(),
-        events: summary.events_count,
-    });
-    Ok(Answer::StreamList(wire::StreamList { streams: streams.collect(), more }))
+    let streams = found
+        .into_iter()
+        .take(max)
+        .map(|summary| wire::StreamSummary {
+            stream: summary.stream.to_string(),
+            head: summary.head.into(),
+            events: summary.events_count,
+        });
+    Ok(Answer::StreamList(wire::StreamList {
+        streams: streams.collect(),
+        more,
+    }))
 }
 
 fn position_at(store: &Store, at: wire::PositionAt) -> Result<Answer, Refusal> {
@@ -247,4 +285,3 @@ fn position_at(store: &Store, at: wire::PositionAt) -> Result<Answer, Refusal> {
     let position = store.position_at(created)?.0;
     Ok(Answer::Position(wire::PositionIs { position }))
 }
-

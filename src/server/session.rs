@@ -28,7 +28,7 @@ use crate::protocol::message::{
     Authentication, Empty, Hello, Limits, VERSION_MAX, VERSION_MIN, Welcome,
 };
 use crate::protocol::outbox::Outbox;
-use crate::protocol::{Answer, Frame, FrameCodec, FrameError, Request, WireError};
+use crate::protocol::{Answer, FrameCodec, FrameError, Request, WireError};
 
 /// Frames up to this size arrive without asking; larger ones share a budget, in bytes.
 const SMALL_FRAME_LEN_BYTES: usize = 64 * 1024;
@@ -155,7 +155,11 @@ impl Session {
         };
         let hello = match Request::decode(frame.kind, frame.body) {
             Ok(Request::Hello(hello)) => hello,
-            Ok(_) => return Err(Some(WireError::Malformed("the first frame is no hello".into()))),
+            Ok(_) => {
+                return Err(Some(WireError::Malformed(
+                    "the first frame is no hello".into(),
+                )));
+            }
             Err(error) => return Err(Some(super::error::of_message(error))),
         };
         match refusal {
@@ -260,7 +264,10 @@ impl Session {
             let whole = self.shared.options.incoming_len_bytes_max.max(1);
             let share = u32::try_from(len.min(whole)).unwrap_or(u32::MAX);
             // The semaphore is never closed.
-            *budget = Arc::clone(&self.shared.incoming).acquire_many_owned(share).await.ok();
+            *budget = Arc::clone(&self.shared.incoming)
+                .acquire_many_owned(share)
+                .await
+                .ok();
         }
     }
 
@@ -276,7 +283,9 @@ impl Session {
                 while parts.has_remaining() {
                     self.sending.store(parts.remaining(), Ordering::Release);
                     match timeout(options.silence_max, writer.write_buf(&mut parts)).await {
-                        Ok(Ok(1..)) => (),
+                        Ok(Ok(sent @ 1..)) => {
+                            self.shared.queued.fetch_sub(sent, Ordering::Relaxed);
+                        }
                         Ok(Ok(0) | Err(_)) | Err(_) => return false,
                     }
                 }
@@ -308,7 +317,13 @@ impl Session {
 
     /// Puts frames into the outbox and has them sent.
     pub(super) fn put(&self, frames: impl FnOnce(&mut Outbox)) {
-        frames(&mut self.outbox.lock());
+        {
+            let mut outbox = self.outbox.lock();
+            let before = outbox.len_bytes();
+            frames(&mut outbox);
+            let added = outbox.len_bytes() - before;
+            self.shared.queued.fetch_add(added, Ordering::Relaxed);
+        }
         self.wake.notify_one();
     }
 
@@ -338,7 +353,10 @@ impl Session {
         if self.requests.fetch_add(1, Ordering::AcqRel) >= max {
             self.end_request();
             let what = "requests that wait for their answers".to_owned();
-            return Err(WireError::TooMany { what, max: u64::try_from(max).unwrap_or(u64::MAX) });
+            return Err(WireError::TooMany {
+                what,
+                max: u64::try_from(max).unwrap_or(u64::MAX),
+            });
         }
         Ok(())
     }
@@ -361,9 +379,9 @@ impl Session {
             return Err(WireError::GoingAway);
         }
         match feeds.by_request.entry(request) {
-            std::collections::hash_map::Entry::Occupied(_) => {
-                Err(WireError::Malformed(format!("request number {request} is in use")))
-            }
+            std::collections::hash_map::Entry::Occupied(_) => Err(WireError::Malformed(format!(
+                "request number {request} is in use"
+            ))),
             std::collections::hash_map::Entry::Vacant(place) => {
                 place.insert(Arc::clone(feed));
                 Ok(())
@@ -375,7 +393,13 @@ impl Session {
     fn leave(&self) {
         self.leaving.store(true, Ordering::Release);
         self.answer(NO_REQUEST, &Answer::GoingAway(Empty));
-        for feed in self.feeds.lock().by_request.values().filter(|feed| feed.is_endless) {
+        for feed in self
+            .feeds
+            .lock()
+            .by_request
+            .values()
+            .filter(|feed| feed.is_endless)
+        {
             feed.cancel();
         }
         self.end_if_answered();
@@ -390,6 +414,15 @@ impl Session {
     fn end(&self) {
         self.ending.store(true, Ordering::Release);
         self.wake.notify_one();
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // What was never sent.
+        self.shared
+            .queued
+            .fetch_sub(self.backlog(), Ordering::Relaxed);
     }
 }
 
@@ -409,10 +442,15 @@ impl Drop for Ends {
 
 fn check_hello(hello: &Hello) -> Result<(), Option<WireError>> {
     if hello.client.len() > 256 {
-        return Err(Some(WireError::Invalid("a client's name has at most 256 bytes".to_owned())));
+        return Err(Some(WireError::Invalid(
+            "a client's name has at most 256 bytes".to_owned(),
+        )));
     }
     if hello.version_min > VERSION_MAX || hello.version_max < VERSION_MIN {
-        return Err(Some(WireError::Version { min: VERSION_MIN, max: VERSION_MAX }));
+        return Err(Some(WireError::Version {
+            min: VERSION_MIN,
+            max: VERSION_MAX,
+        }));
     }
     match hello.authentication {
         Authentication::None => Ok(()),
@@ -437,4 +475,3 @@ async fn drain(reader: &mut OwnedReadHalf) {
         nothing.clear();
     }
 }
-

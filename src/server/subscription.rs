@@ -30,14 +30,21 @@ impl Session {
     /// Begins a subscription.
     pub(super) fn subscribe(self: &Arc<Self>, correlation: u64, subscribe: wire::Subscribe) {
         let options = &self.shared.options;
-        let feed = Arc::new(Feed::new(subscribe.credit_bytes, options.credit_bytes_max, true));
+        let feed = Arc::new(Feed::new(
+            subscribe.credit_bytes,
+            options.credit_bytes_max,
+            true,
+        ));
         let opened = self.open_feed(correlation, &feed).and_then(|()| {
             let mut feeds = self.feeds.lock();
             let max = options.subscriptions_max;
             if feeds.subscriptions >= max {
                 feeds.by_request.remove(&correlation);
                 let max = u64::try_from(max).unwrap_or(u64::MAX);
-                return Err(WireError::TooMany { what: "subscriptions".to_owned(), max });
+                return Err(WireError::TooMany {
+                    what: "subscriptions".to_owned(),
+                    max,
+                });
             }
             feeds.subscriptions += 1;
             Ok(())
@@ -54,9 +61,10 @@ impl Session {
             let answer = match ended {
                 Err(error) => Answer::Error(error),
                 Ok(()) if session.is_leaving() => Answer::Error(WireError::GoingAway),
-                Ok(()) => {
-                    Answer::End(wire::End { reason: wire::EndReason::Cancelled, next: None })
-                }
+                Ok(()) => Answer::End(wire::End {
+                    reason: wire::EndReason::Cancelled,
+                    next: None,
+                }),
             };
             session.answer(correlation, &answer);
         });
@@ -90,21 +98,34 @@ impl Session {
             let problem = "only a subscription to one stream can begin behind a revision";
             return Err(WireError::Invalid(problem.to_owned()));
         }
-        let opened = self.shared.on_disk(move |store| store.subscribe(source, from)).await?;
+        let opened = self
+            .shared
+            .on_disk(move |store| store.subscribe(source, from))
+            .await?;
         let live = Arc::new(Live {
             caught_up: AtomicBool::new(false),
             resting: opened.resting(),
         });
-        self.feeds.lock().live.insert(correlation, Arc::clone(&live));
+        self.feeds
+            .lock()
+            .live
+            .insert(correlation, Arc::clone(&live));
         let position = opened.position().0;
-        let begins = wire::Mark { position, committed_us: None };
+        let begins = wire::Mark {
+            position,
+            committed_us: None,
+        };
         self.answer(correlation, &Answer::Subscribed(begins));
         let mut subscription = opened;
         loop {
-            let Some(credit) = self.allowance(feed).await else { return Ok(()) };
+            let Some(credit) = self.allowance(feed).await else {
+                return Ok(());
+            };
             let limit = BatchLimit {
                 events_max: usize::MAX,
-                len_bytes_max: usize::try_from(credit).unwrap_or(usize::MAX).min(RECORDS_LEN_BYTES),
+                len_bytes_max: usize::try_from(credit)
+                    .unwrap_or(usize::MAX)
+                    .min(RECORDS_LEN_BYTES),
             };
             let found = match live.caught_up.load(Ordering::Relaxed) {
                 true => subscription.try_next(limit).map_err(of_read)?,
@@ -166,7 +187,10 @@ impl Session {
 }
 
 fn mark(progress: Progress) -> wire::Mark {
-    wire::Mark { position: progress.position.0, committed_us: progress.committed_us }
+    wire::Mark {
+        position: progress.position.0,
+        committed_us: progress.committed_us,
+    }
 }
 
 /// Tells a connection from time to time how far all its live subscriptions have come.
@@ -188,7 +212,9 @@ impl IdleMarks {
             return;
         }
         let resting = live.iter().map(|live| &live.resting);
-        let Some(progress) = session.shared.store.all_resting(resting) else { return };
+        let Some(progress) = session.shared.store.all_resting(resting) else {
+            return;
+        };
         if progress.position > self.told {
             self.told = progress.position;
             session.answer(NO_REQUEST, &Answer::Idle(mark(progress)));

@@ -123,6 +123,16 @@ impl Dispatcher {
         Waiting::Registered(ticket)
     }
 
+    /// Up to where was looked, if every one of these is waiting: then nothing in front of it concerns
+    /// any of them that was not delivered.
+    pub(super) fn all_waiting<'a>(
+        &self,
+        mut signals: impl Iterator<Item = &'a Signal>,
+    ) -> Option<Position> {
+        let state = self.state.lock();
+        signals.all(Signal::is_registered).then_some(state.scanned)
+    }
+
     /// Nobody waits with this ticket any more.
     pub(super) fn cancel(&self, ticket: Ticket, signal: &Arc<Signal>) {
         self.state.lock().waiters.cancel(ticket, signal);

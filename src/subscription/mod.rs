@@ -100,7 +100,34 @@ impl Store {
     }
 }
 
+/// Tells of a subscription, from elsewhere, whether it waits.
+#[derive(Clone, Debug)]
+pub struct Resting(Arc<Signal>);
+
+impl Store {
+    /// If all of these subscriptions have delivered everything and wait: how far the log was looked
+    /// through for them. Nothing in front of that position concerns any of them any more.
+    pub fn all_resting<'a>(
+        &self,
+        subscriptions: impl Iterator<Item = &'a Resting>,
+    ) -> Option<Progress> {
+        let none = || Dispatcher::start(self.reading().clone(), false);
+        let dispatcher = self.reading().listener(none)?;
+        let position = dispatcher.all_waiting(subscriptions.map(|resting| &*resting.0))?;
+        Some(Progress {
+            position,
+            committed_us: self.reading().committed_us(position),
+        })
+    }
+}
+
 impl Subscription {
+    /// A handle that tells whether this subscription waits; see [`Store::all_resting`].
+    #[must_use]
+    pub fn resting(&self) -> Resting {
+        Resting(Arc::clone(&self.signal))
+    }
+
     fn open(
         reading: Reading,
         dispatcher: Arc<Dispatcher>,

@@ -1,5 +1,6 @@
 //! How one subscription hears that something may be there for it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
@@ -10,6 +11,8 @@ use crate::model::Position;
 #[derive(Debug, Default)]
 pub(super) struct Signal {
     state: Mutex<State>,
+    /// Whether the dispatcher knows that it is waited for; changed only under the dispatcher's lock.
+    registered: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -19,6 +22,14 @@ struct State {
 }
 
 impl Signal {
+    pub(super) fn set_registered(&self, registered: bool) {
+        self.registered.store(registered, Ordering::Release);
+    }
+
+    pub(super) fn is_registered(&self) -> bool {
+        self.registered.load(Ordering::Acquire)
+    }
+
     /// Begins to wait: what came before counts no more.
     pub(super) fn arm(&self, waker: &Waker) {
         let mut state = self.state.lock();

@@ -54,6 +54,7 @@ impl Waiters {
             self.checkpoints.insert((at, ticket));
         }
         self.wanted.add(&waiter.interest);
+        waiter.signal.set_registered(true);
         if let Some(slot) = self.slots.get_mut(index(ticket)) {
             *slot = Some(waiter);
         }
@@ -70,6 +71,7 @@ impl Waiters {
 
     fn remove(&mut self, ticket: Ticket) -> Option<Waiter> {
         let waiter = self.slots.get_mut(index(ticket))?.take()?;
+        waiter.signal.set_registered(false);
         for key in &waiter.interest.keys {
             if let Some(tickets) = self.by_key.get_mut(key) {
                 tickets.retain(|one| *one != ticket);
@@ -140,7 +142,10 @@ impl Waiters {
     /// Takes out everybody.
     pub(super) fn take_all(&mut self) -> Vec<Woken> {
         let waiters = std::mem::take(self).slots.into_iter().flatten();
-        waiters.map(|waiter| (waiter.signal, waiter.from)).collect()
+        waiters
+            .inspect(|waiter| waiter.signal.set_registered(false))
+            .map(|waiter| (waiter.signal, waiter.from))
+            .collect()
     }
 }
 
