@@ -43,7 +43,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::disk::{Disk, Host, OsDisk, OsHost};
-use crate::index::{Index, IndexOptions};
+use crate::index::{Index, IndexOptions, Step};
 use crate::log::{Log, LogOptions, Opened, RecoveryReport};
 use crate::model::{Append, Lineage, Position, Receipt, StoreId, Token};
 use commit::{Committer, Parts};
@@ -174,7 +174,12 @@ impl Store {
     /// # Errors
     /// See [`AppendError`].
     pub fn append(&self, append: Append) -> Result<Receipt, AppendError> {
-        self.0.shared.committer.append(append)
+        let shared = &self.0.shared;
+        if shared.background == Background::Manual && shared.index.is_full() {
+            // Nobody else would make room, and the append would wait for ever.
+            self.maintain()?;
+        }
+        shared.committer.append(append)
     }
 
     /// Appends without waiting: `done` is called with what [`Self::append`] would return. It runs on
@@ -297,6 +302,7 @@ impl Owner {
         if let Some(error @ StorageError::Poisoned(_)) = shared.committer.stopped() {
             return Err(error);
         }
+        while shared.index.flush(shared.committed.end(), true)? == Step::Worked {}
         writer.close(&shared.log)
     }
 }
@@ -320,9 +326,20 @@ impl Shared {
             })
     }
 
-    /// One step of the index's background work.
+    /// One step of the index's background work: what appends may wait for comes first.
     fn index_step(&self) -> Result<Next, StorageError> {
-        self.committer.wake();
+        let flushed = self.index.flush(self.committed.end(), false)?;
+        if flushed == Step::Worked {
+            self.committer.wake();
+            return Ok(Next::Now);
+        }
+        let steps: [fn(&Index) -> Result<Step, StorageError>; 2] =
+            [Index::rebuild_step, Index::merge_step];
+        for step in steps {
+            if step(&self.index)? == Step::Worked {
+                return Ok(Next::Now);
+            }
+        }
         Ok(Next::WhenCalled)
     }
 
