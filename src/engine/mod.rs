@@ -174,12 +174,7 @@ impl Store {
     /// # Errors
     /// See [`AppendError`].
     pub fn append(&self, append: Append) -> Result<Receipt, AppendError> {
-        let shared = &self.0.shared;
-        if shared.background == Background::Manual && shared.index.is_full() {
-            // Nobody else would make room, and the append would wait for ever.
-            self.maintain()?;
-        }
-        shared.committer.append(append)
+        self.0.shared.committer.append(append)
     }
 
     /// Appends without waiting: `done` is called with what [`Self::append`] would return. It runs on
