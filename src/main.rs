@@ -1,3 +1,7 @@
 //! The `annal` binary: the command line of the event store.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    annal::cli::run(std::env::args_os())
+}

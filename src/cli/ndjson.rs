@@ -13,6 +13,7 @@
 //! | `tags` | array of strings | |
 //! | `content_type` | media type; else JSON (`data`) or plain bytes (`data_base64`) | |
 //! | `metadata` or `metadata_base64` | as for data | |
+//! | `position`, `revision` | where the event was read | not looked at |
 //!
 //! `data` and `metadata` are kept as the text they were: spaces, order of keys, escapes and the
 //! writing of numbers. A line as [`write_line`] writes it therefore comes back byte for byte.
@@ -210,6 +211,10 @@ struct Keys<'a> {
     metadata: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "given")]
     metadata_base64: Option<Text<'a>>,
+    #[serde(default, rename = "position")]
+    _position: Option<u64>,
+    #[serde(default, rename = "revision")]
+    _revision: Option<u64>,
 }
 
 /// A key that is there has a value of its type: `null` is data, and it is not a text.
@@ -287,10 +292,25 @@ fn hyphenated(text: &str) -> Result<Uuid, LineError> {
 /// they are if they are JSON on one line, and in base64 if not. Texts are escaped as little as JSON
 /// allows.
 pub fn write_line(event: &RecordedEvent, out: &mut Vec<u8>) {
-    push_text(out, "{\"stream\":", &event.stream);
+    let own_id = event.id != derived_id(&event.stream, event.revision);
+    out.push(b'{');
+    write_keys(event, own_id, out);
+}
+
+/// Appends the same with position, revision and id in any case: what `read` and `tail` print under
+/// `--json`. [`Line::parse`] takes such a line too.
+pub fn write_recorded(event: &RecordedEvent, out: &mut Vec<u8>) {
+    let (position, revision) = (event.position, event.revision);
+    write!(out, "{{\"position\":{position},\"revision\":{revision},")
+        .expect("a vector takes every byte");
+    write_keys(event, true, out);
+}
+
+fn write_keys(event: &RecordedEvent, with_id: bool, out: &mut Vec<u8>) {
+    push_text(out, "\"stream\":", &event.stream);
     push_text(out, ",\"type\":", &event.event_type);
     push_display(out, ",\"time\":\"", &event.created);
-    if event.id != derived_id(&event.stream, event.revision) {
+    if with_id {
         push_display(out, ",\"id\":\"", &event.id);
     }
     for (at, tag) in event.tags.iter().enumerate() {

@@ -124,3 +124,76 @@ fn segments_are_rolled_sealed_and_read() {
     let opened = open(&disk);
     check(&opened.log, end, 300);
 }
+
+/// Prints how fast the log is on this machine's disk. Run in release, by name.
+#[test]
+fn the_speed_of_the_log() {
+    use std::time::Instant;
+    let Ok(path) = std::env::var("ANNAL_BENCH_DIR") else {
+        return;
+    };
+    let disk = Arc::new(crate::disk::OsDisk::open_or_create(path).unwrap());
+    let host = Arc::new(crate::disk::OsHost);
+    let opened = Log::open(disk.clone(), host.clone(), LogOptions::default(), true).unwrap();
+    let Opened {
+        log, mut writer, ..
+    } = opened;
+    let stream = StreamName::new("some-stream-1234567").unwrap();
+    let event = NewEvent::binary(EventType::new("happened").unwrap(), vec![7; 230]);
+    let mut busy = std::time::Duration::ZERO;
+    let mut total = std::time::Duration::ZERO;
+    for _ in 0..1000 {
+        let start = Instant::now();
+        let mut unit = UnitBuffer::new(log.end());
+        for _ in 0..1000 {
+            let record = Record {
+                stream: &stream,
+                revision: Revision(unit.end_position().0),
+                event: &event,
+                created: Timestamp::from_micros(1_770_000_000_000_000),
+                payload_checksum: payload_checksum(&event),
+            };
+            unit.push(&record, &log.identity().record_salt);
+        }
+        unit.end_append(AppendEntry {
+            records: 1000,
+            request: None,
+        });
+        busy += start.elapsed();
+        writer.commit(unit, 5).unwrap();
+        total += start.elapsed();
+        log.keeper_step().unwrap();
+    }
+    println!("1 M events of 300 B: encode {busy:?}, encode and commit {total:?}");
+    let start = Instant::now();
+    for _ in 0..2000 {
+        let mut unit = UnitBuffer::new(log.end());
+        let record = Record {
+            stream: &stream,
+            revision: Revision(1),
+            event: &event,
+            created: Timestamp::from_micros(1_770_000_000_000_000),
+            payload_checksum: payload_checksum(&event),
+        };
+        unit.push(&record, &log.identity().record_salt);
+        writer.commit(unit, 5).unwrap();
+    }
+    println!("single: {:?} each", start.elapsed() / 2000);
+    while log.keeper_step().unwrap().again_after.is_some() {}
+    writer.close(&log).unwrap();
+    drop(log);
+    let start = Instant::now();
+    let opened = Log::open(disk, host, LogOptions::default(), false).unwrap();
+    println!("open: {:?}, {}", start.elapsed(), opened.report);
+    let log = opened.log;
+    for _ in 0..2 {
+        let start = Instant::now();
+        let (mut next, mut bytes) = (Position::START, 0);
+        while next < log.end() {
+            let chunk = log.read(next, log.end(), usize::MAX).unwrap();
+            next = chunk.runs.last().unwrap().end();
+            bytes += chunk.len_bytes();
+        }
+        println!("read {bytes} bytes: {:?}", start.elapsed());
+    }
+}

@@ -78,6 +78,20 @@ fn a_line_comes_back_byte_for_byte() {
 }
 
 #[test]
+fn a_line_says_where_its_event_was_read_and_can_be_imported_all_the_same() {
+    let line = r#"{"stream":"a-1","type":"T","time":"2016-02-29T01:23:00Z","data":1}"#;
+    let event = recorded(parse(line).unwrap());
+    let mut out = Vec::new();
+    write_recorded(&event, &mut out);
+    let text = String::from_utf8(out).unwrap();
+    let start =
+        r#"{"position":0,"revision":0,"stream":"a-1","type":"T","time":"2016-02-29T01:23:00Z""#;
+    let rest = format!(r#","id":"{}","data":1}}"#, event.id);
+    assert_eq!(text, format!("{start}{rest}\n"));
+    assert_eq!(recorded(parse(&text).unwrap()), event);
+}
+
+#[test]
 fn keys_come_in_any_order_and_most_can_be_left_out() {
     let line = parse(r#" { "data": 1 , "type": "T", "stream": "\u0061" } "#).unwrap();
     assert_eq!(line.stream.as_str(), "a");

@@ -1,0 +1,196 @@
+//! `annal serve`: a store behind a native TCP server.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, block_in_place};
+use uuid::Uuid;
+
+use super::failure::{Exit, Failure};
+use super::output::{Output, faint, strong};
+use super::target::{Make, open_folder};
+use crate::engine::{Store, StoreOptions};
+use crate::server::{ServeError, Server, ServerOptions};
+
+/// Start a server
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Ctrl-C or SIGTERM stops it: what was accepted is finished first. With --json, one line says
+that it listens and where, and one that it has stopped. Port 0 takes a free one.
+
+Examples:
+  annal serve
+  annal serve --data /var/lib/annal --tcp 127.0.0.1:7000
+  ANNAL_DATA=/data annal serve
+  annal serve --config annal.toml")]
+pub(super) struct Args {
+    /// The store's folder; it is made if it is not there
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "ANNAL_DATA",
+        default_value = "./annal-data"
+    )]
+    data: PathBuf,
+    /// Where to listen
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "ANNAL_TCP",
+        default_value = "127.0.0.1:2112"
+    )]
+    tcp: SocketAddr,
+    /// Listen where other machines can reach it, though anybody there may read and write all
+    #[arg(long, env = "ANNAL_INSECURE",
+        value_parser = clap::builder::BoolishValueParser::new())]
+    insecure: bool,
+}
+
+impl From<ServeError> for Failure {
+    fn from(error: ServeError) -> Self {
+        match &error {
+            ServeError::Insecure(_) => Self::usage(error),
+            ServeError::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+                Self::new(Exit::Unavailable, error)
+                    .advise("another server may be running: annal status; or choose another --tcp")
+            }
+            _ => Self::new(Exit::Failure, error),
+        }
+    }
+}
+
+/// Serves until it is told to stop.
+pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
+    if !args.insecure && !args.tcp.ip().is_loopback() {
+        return Err(ServeError::Insecure(args.tcp).into());
+    }
+    let stop = Stop::listen()?;
+    let store = open_folder(&args.data, Make::Yes)?;
+    let options = ServerOptions {
+        address: args.tcp,
+        insecure: args.insecure,
+        ..ServerOptions::default()
+    };
+    let server = Server::bind(store.clone(), options)?;
+    announce(&args.data, &store, server.local_addr(), output)?;
+    server.run(stop.wait()).await?;
+    let end = store.committed();
+    block_in_place(|| store.close())?;
+    let text = format!("stopped in order at position {end}");
+    output.result(&text, &json!({ "notice": "stopped", "position": end.0 }))
+}
+
+fn announce(
+    folder: &Path,
+    store: &Store,
+    address: SocketAddr,
+    output: Output,
+) -> Result<(), Failure> {
+    let recovery = store.recovery();
+    let shown = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let server = match address.port() {
+        2112 if address.ip().is_loopback() => String::new(),
+        _ => format!(" --server annal://{address}"),
+    };
+    let mut text = format!(
+        "{} {}\n\n  folder   {}\n  address  annal://{address}\n  events   {}\n",
+        strong("annal"),
+        env!("CARGO_PKG_VERSION"),
+        shown.display(),
+        store.committed(),
+    );
+    if !recovery.created && !recovery.clean_stop {
+        text.push_str(&format!("\n{recovery}\n"));
+    }
+    text.push_str(&format!(
+        "\n{}\n  annal append order-1 --type Placed '{{\"total\": 12}}'{server}\n  \
+         annal read order-1{server}\n  annal tail --all{server}\n\n{}",
+        faint("in another terminal:"),
+        faint("Ctrl-C stops it"),
+    ));
+    let json = json!({
+        "notice": "listening",
+        "tcp": address.to_string(),
+        "server": format!("annal://{address}"),
+        "data": shown.display().to_string(),
+        "position": store.committed().0,
+        "created": recovery.created,
+        "clean_stop": recovery.clean_stop,
+        "recovery": recovery.to_string(),
+    });
+    output.result(&text, &json)
+}
+
+/// SIGINT and SIGTERM, heard from the moment it is made.
+struct Stop {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn listen() -> Result<Self, Failure> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// A server of this process, on a free port of this machine and in a folder that goes with it.
+pub(super) struct Temporary {
+    folder: PathBuf,
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<Result<(), ServeError>>,
+    store: Store,
+}
+
+impl Temporary {
+    /// Starts it.
+    pub(super) async fn start() -> Result<Self, Failure> {
+        let name = format!("annal-demo-{}", Uuid::new_v4().simple());
+        let folder = std::env::temp_dir().join(name);
+        let store = block_in_place(|| Store::open(&folder, StoreOptions::default()))?;
+        let mut options = ServerOptions::default();
+        options.address.set_port(0);
+        let server = Server::bind(store.clone(), options)?;
+        let address = server.local_addr();
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(server.run(async {
+            // Whoever goes away without a word wants it stopped too.
+            let _word = stopped.await;
+        }));
+        Ok(Self {
+            folder,
+            address,
+            stop,
+            running,
+            store,
+        })
+    }
+
+    /// Where it listens, as a client takes it.
+    pub(super) fn address(&self) -> String {
+        format!("annal://{}", self.address)
+    }
+
+    /// Stops it and removes the folder.
+    pub(super) async fn stop(self) -> Result<(), Failure> {
+        let _listening = self.stop.send(());
+        let ended = self.running.await;
+        let closed = block_in_place(|| self.store.close());
+        std::fs::remove_dir_all(&self.folder)?;
+        ended.map_err(|error| Failure::new(Exit::Failure, error))??;
+        Ok(closed?)
+    }
+}

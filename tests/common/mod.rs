@@ -1,3 +1,0 @@
-//! What the tests of the store share.
-
-pub mod reference;
