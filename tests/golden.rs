@@ -13,6 +13,8 @@
 
 #[path = "golden/reader.rs"]
 mod reader;
+#[path = "golden/refused.rs"]
+mod refused;
 #[path = "golden/script.rs"]
 mod script;
 
@@ -23,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use annal::disk::{Disk, MemoryDisk, SimulatedHost};
-use annal::{Background, Direction, ReadFrom, RecordedEvent, Store, StoreOptions};
+use annal::{Background, Direction, OpenError, ReadFrom, RecordedEvent, Store, StoreOptions};
 
 /// The store that is written today, and stopped in order.
 const TODAY: &str = "v1";
@@ -121,11 +123,19 @@ fn disk_of(files: &Files) -> MemoryDisk {
 }
 
 fn open(disk: &MemoryDisk, host: &Arc<SimulatedHost>, create: bool) -> Store {
+    try_open(disk, host, create).unwrap()
+}
+
+fn try_open(
+    disk: &MemoryDisk,
+    host: &Arc<SimulatedHost>,
+    create: bool,
+) -> Result<Store, OpenError> {
     let mut options = StoreOptions::default();
     options.background = Background::Manual;
     options.create = create;
     let host = Arc::clone(host);
-    Store::open_on(Arc::new(disk.clone()), host, options).unwrap()
+    Store::open_on(Arc::new(disk.clone()), host, options)
 }
 
 /// All events, one a line.
@@ -207,6 +217,37 @@ fn a_store_of_every_version_opens_and_gives_the_same_events() {
             assert_eq!(found.clean_stop, !cut_now, "{name}, {opening}");
             assert_eq!(found.torn.len(), usize::from(cut_now), "{name}, {opening}");
             store.close().unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_is_damaged_or_newer_is_refused_and_not_touched() {
+    let host = Arc::new(SimulatedHost::new(2));
+    let damaged = refused::DAMAGED.iter().map(|case| (case, false));
+    let newer = refused::NEWER.iter().map(|case| (case, true));
+    for ((what, change), is_newer) in damaged.chain(newer) {
+        let mut files = golden_files(TODAY);
+        change(&mut files);
+        let disk = disk_of(&files);
+        match try_open(&disk, &host, true) {
+            Err(OpenError::NewerFormat(_)) if is_newer => {}
+            Err(OpenError::Damaged(_)) if !is_newer => {}
+            other => panic!("{what}: {:?}", other.err()),
+        }
+        assert!(files_of(&disk) == files, "{what}: touched");
+    }
+}
+
+#[test]
+fn what_is_there_twice_may_be_missing_once() {
+    let host = Arc::new(SimulatedHost::new(2));
+    for (what, change) in refused::OPENS {
+        let mut files = golden_files(TODAY);
+        change(&mut files);
+        match try_open(&disk_of(&files), &host, false) {
+            Ok(store) => assert_eq!(listing(&store), golden_events(TODAY), "{what}"),
+            Err(error) => panic!("{what}: {error:?}"),
         }
     }
 }

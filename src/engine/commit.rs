@@ -20,7 +20,7 @@ use super::prepare::{Prepared, prepare};
 use super::resolve::{Resolution, Resolved, Resolver};
 use super::stage::Outcome;
 use crate::disk::Host;
-use crate::index::Index;
+use crate::index::{Index, Step};
 use crate::log::{Log, LogWriter, StorageError, UnitBuffer};
 use crate::model::Timestamp;
 use crate::model::{Append, Receipt};
@@ -161,12 +161,23 @@ impl Committer {
             };
             let committed = self.commit_once(&mut writer);
             drop(writer);
-            if !self.resolve_again() && !committed {
+            if !self.resolve_again() && !committed && !self.make_room()? {
                 break slot.wait();
             }
         };
         self.hand_over();
         answer
+    }
+
+    /// Flushes the index where nobody else does, since the append may wait for that. Whether there
+    /// was anything to flush.
+    fn make_room(&self) -> Result<bool, StorageError> {
+        match self.options.background {
+            Background::Threads => Ok(false),
+            Background::Manual => {
+                Ok(self.index.flush(self.committed.end(), false)? == Step::Worked)
+            }
+        }
     }
 
     /// Sees to it that somebody commits what came in while the caller was committing.

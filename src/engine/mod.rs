@@ -43,7 +43,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::disk::{Disk, Host, OsDisk, OsHost};
-use crate::index::{Index, IndexOptions};
+use crate::index::{Index, IndexOptions, Step};
 use crate::log::{Log, LogOptions, Opened, RecoveryReport};
 use crate::model::{Append, Lineage, Position, Receipt, StoreId, Token};
 use commit::{Committer, Parts};
@@ -297,6 +297,7 @@ impl Owner {
         if let Some(error @ StorageError::Poisoned(_)) = shared.committer.stopped() {
             return Err(error);
         }
+        while shared.index.flush(shared.committed.end(), true)? == Step::Worked {}
         writer.close(&shared.log)
     }
 }
@@ -320,9 +321,20 @@ impl Shared {
             })
     }
 
-    /// One step of the index's background work.
+    /// One step of the index's background work: what appends may wait for comes first.
     fn index_step(&self) -> Result<Next, StorageError> {
-        self.committer.wake();
+        let flushed = self.index.flush(self.committed.end(), false)?;
+        if flushed == Step::Worked {
+            self.committer.wake();
+            return Ok(Next::Now);
+        }
+        let steps: [fn(&Index) -> Result<Step, StorageError>; 2] =
+            [Index::rebuild_step, Index::merge_step];
+        for step in steps {
+            if step(&self.index)? == Step::Worked {
+                return Ok(Next::Now);
+            }
+        }
         Ok(Next::WhenCalled)
     }
 

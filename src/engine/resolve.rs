@@ -13,8 +13,10 @@ use super::receipt::{self, Written};
 use super::verdict::{Repetition, Standing, Wish};
 use crate::index::{From, Index, IndexError, Key, StreamEntry, View};
 use crate::log::{Log, StorageError};
-use crate::model::{Direction, ExpectedRevision, Position, RecordedEvent, Revision, StreamName};
-use crate::model::{Receipt, Request};
+use crate::model::{
+    Direction, ExpectedRevision, Position, Receipt, RecordedEvent, Request, Revision,
+    StreamMetadata, StreamName,
+};
 
 /// What is known of a request's streams as of a committed position.
 #[derive(Debug)]
@@ -247,16 +249,16 @@ impl Resolver<'_> {
     }
 }
 
-/// Where a stream stands, by its entry in the index.
+/// Where a stream stands, by its entry in the index. A stream that is closed for ever is not also
+/// deleted: nothing brings it back.
 pub(super) fn standing(entry: &StreamEntry) -> Standing {
+    let tombstoned = entry.tombstoned.is_some();
+    let metadata = entry.metadata.as_ref().map(|(_, metadata)| metadata);
     Standing {
         last: entry.last.map(|(revision, _)| revision),
-        has_metadata: entry.metadata.is_some(),
-        deleted: entry
-            .metadata
-            .as_ref()
-            .is_some_and(|(_, metadata)| metadata.is_deleted()),
-        tombstoned: entry.tombstoned.is_some(),
+        has_metadata: metadata.is_some(),
+        deleted: !tombstoned && metadata.is_some_and(StreamMetadata::is_deleted),
+        tombstoned,
     }
 }
 
@@ -280,10 +282,11 @@ impl Found {
             .zip(ids)
             .take_while(|(event, (_, id))| event.id == *id)
             .count();
-        match (same, self.0.first(), self.0.last()) {
-            (0, ..) | (_, None, _) | (_, _, None) => (Repetition::None, None),
+        let first = self.0.iter().map(|event| event.position).min();
+        match (same, first, self.0.last()) {
+            (0, ..) => (Repetition::None, None),
             (same, Some(first), Some(last)) if same == ids.len() => {
-                let (first, revision, last) = (first.position, last.revision, last.position);
+                let (revision, last) = (last.revision, last.position);
                 (
                     Repetition::Whole,
                     Some(Repeated {

@@ -238,6 +238,41 @@ fn a_failed_sync_is_the_last_thing_that_is_written() {
 }
 
 #[test]
+fn what_recovery_has_shown_survives_the_next_power_cut() {
+    for operation in [Operation::Sync, Operation::Write] {
+        let memory = MemoryDisk::new();
+        let probe = ProbeDisk::new(Arc::new(memory.clone()));
+        let mut opened = open(Arc::new(probe.clone()), 8).unwrap();
+        let first = unit(&opened.log, Position(0), 5, LEN);
+        let end = opened.writer.commit(first, 5).unwrap().end;
+        // The write is there, its sync is not, and the process ends: the unit may stay or go.
+        let fault = Fault::at(operation).named("segment");
+        probe.fail(match operation {
+            Operation::Write => fault.landing(400),
+            _ => fault,
+        });
+        let next = unit(&opened.log, end, 5, LEN);
+        assert!(opened.writer.commit(next, 5).is_err());
+        assert_eq!(probe.failures(), 1);
+        drop(opened);
+        let shown = open(Arc::new(memory.clone()), 8).unwrap();
+        let torn = shown.report.torn.clone();
+        let shown_end = shown.log.end();
+        drop(shown);
+        let disk = memory.power_cut(Unsynced::Lost);
+        let again = open(Arc::new(disk.clone()), 8).unwrap();
+        check(&again.log, shown_end, LEN);
+        if operation == Operation::Write {
+            assert_eq!((shown_end, torn.len()), (end, 1));
+            let kept = disk.map(&torn[0].quarantine).unwrap();
+            assert_eq!(u64::try_from(kept.len()).unwrap(), torn[0].len_bytes);
+            assert!(kept.iter().any(|byte| *byte != 0));
+            assert!(again.report.unknown_files.contains(&torn[0].quarantine));
+        }
+    }
+}
+
+#[test]
 fn a_full_disk_stops_appends_and_keeps_what_was_acknowledged() {
     let disk = MemoryDisk::new();
     disk.set_capacity(600 * 1024);

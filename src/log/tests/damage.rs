@@ -102,6 +102,44 @@ fn contents(disk: &MemoryDisk) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
+fn the_unit_behind_is_a_witness_for_the_one_in_front_of_it() {
+    let disk = MemoryDisk::new();
+    let mut opened = open(&disk).unwrap();
+    let (mut end, mut ends) = (Position::START, Vec::new());
+    for _ in 0..3 {
+        let next = unit(&opened.log, end, 20, LEN);
+        end = opened.writer.commit(next, 5).unwrap().end;
+        ends.push(opened.log.place().offset);
+    }
+    drop(opened);
+    for (hit, last) in [
+        (ends[0] + 3, false),
+        (ends[0] + 200, false),
+        (ends[1] + 200, true),
+    ] {
+        let disk = disk.snapshot();
+        disk.flip_bit("segment-00000000", u64::from(hit) * 8)
+            .unwrap();
+        let before = contents(&disk);
+        match open(&disk) {
+            Err(LogOpenError::Damaged(_)) => {
+                assert!(!last);
+                assert_eq!(contents(&disk), before);
+            }
+            // Nothing tells the last unit from one that was cut short.
+            Ok(opened) if last => {
+                assert_eq!(opened.log.end(), Position(40));
+                let [torn] = &*opened.report.torn else {
+                    panic!("{}", opened.report);
+                };
+                assert!(disk.map(&torn.quarantine).unwrap().len() > 1000);
+            }
+            outcome => panic!("{hit} {outcome:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_missing_or_shorter_file_is_named() {
     let (disk, end) = store(false);
     for (name, len) in disk.list().unwrap() {
