@@ -1,7 +1,7 @@
 //! `annal demo`: a git history becomes events, and a projection follows them live.
 //!
-//! The same way that any program would go: commits are appended through a server, each as one atomic
-//! append over the stream of the repository and the streams of its files; beside that, a
+//! The same way that any program would go: commits are appended through a server, each as one
+//! atomic append over the stream of the repository and the streams of its files; beside that, a
 //! subscription feeds a read model, which is drawn as it grows.
 
 mod history;

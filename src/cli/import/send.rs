@@ -132,8 +132,8 @@ impl<'t> Sender<'t> {
         Ok(())
     }
 
-    /// Waits for everything that is on its way. Behind a failure nothing is waited for: what has not
-    /// been sent yet must not be, and what has been is found by the next run.
+    /// Waits for everything that is on its way. Behind a failure nothing is waited for: what has
+    /// not been sent yet must not be, and what has been is found by the next run.
     pub(super) async fn settle(&mut self) -> Result<(), Failure> {
         while !self.failed && !self.on_its_way.is_empty() {
             self.answer().await?;
