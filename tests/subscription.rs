@@ -7,7 +7,8 @@
 )]
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::sync::mpsc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -471,4 +472,69 @@ fn closing_the_store_ends_the_wait() {
         refused,
         Err(ReadError::Storage(StorageError::Closed))
     ));
+}
+
+#[test]
+fn a_commit_between_reading_and_waiting_is_not_missed() {
+    for background in [Background::Threads, Background::Manual] {
+        for (source, _) in sources() {
+            let store = store_with(background);
+            let mut subscription = store.subscribe(source, SubscribeFrom::End).unwrap();
+            while subscription.try_next(limit()).unwrap().is_some() {}
+            // Nobody waits now, so nobody is told.
+            store.append(last()).unwrap();
+            assert!(poll(&mut subscription));
+            assert_eq!(next_revisions(&mut subscription), [0]);
+        }
+    }
+}
+
+#[test]
+fn nobody_is_forgotten_while_the_dispatcher_is_busy() {
+    let store = store();
+    let source = Source::Stream(name("b-1"));
+    let mut subscription = store.subscribe(source, SubscribeFrom::End).unwrap();
+    caught_up(&mut subscription);
+    for round in 0..60 {
+        wait(&mut subscription);
+        // Enough to keep it busy when the next one comes.
+        append(&store, "a-1", 1500);
+        append(&store, "b-1", 1);
+        let (told, hears) = mpsc::channel();
+        let waker = Waker::from(Arc::new(Tell(told)));
+        let mut context = Context::from_waker(&waker);
+        if subscription.poll_changed(&mut context).is_pending() {
+            hears.recv_timeout(FORGOTTEN).unwrap();
+        }
+        assert_eq!(next_revisions(&mut subscription), [round]);
+    }
+}
+
+/// Tells somebody that it was woken.
+struct Tell(mpsc::Sender<()>);
+
+impl Wake for Tell {
+    fn wake(self: Arc<Self>) {
+        // Who does not listen any more has heard it before.
+        let _unheard = self.0.send(());
+    }
+}
+
+#[test]
+fn a_crowd_hears_of_every_event() {
+    let store = store();
+    let crowd: Vec<_> = (0..100)
+        .map(|_| {
+            let mut subscription = store.subscribe(Source::All, SubscribeFrom::End).unwrap();
+            caught_up(&mut subscription);
+            thread::spawn(move || follow(subscription, limit()))
+        })
+        .collect();
+    for _ in 0..50 {
+        append(&store, "a-1", 1);
+    }
+    store.append(last()).unwrap();
+    for one in crowd {
+        assert_eq!(one.join().unwrap(), (0..51).collect::<Vec<u64>>());
+    }
 }
