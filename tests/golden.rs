@@ -25,7 +25,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use annal::disk::{Disk, MemoryDisk, SimulatedHost};
-use annal::{Background, Direction, OpenError, ReadFrom, RecordedEvent, Store, StoreOptions};
+use annal::{
+    Background, Direction, OpenError, ReadError, ReadFrom, RecordedEvent, StorageError, Store,
+    StoreOptions,
+};
 
 /// The store that is written today, and stopped in order.
 const TODAY: &str = "v1";
@@ -237,6 +240,22 @@ fn what_is_damaged_or_newer_is_refused_and_not_touched() {
         }
         assert!(files_of(&disk) == files, "{what}: touched");
     }
+}
+
+#[test]
+fn what_is_damaged_in_front_of_the_checkpoint_is_refused_when_it_is_read() {
+    let host = Arc::new(SimulatedHost::new(2));
+    let mut files = golden_files(TODAY);
+    refused::flip_the_last_event(&mut files);
+    let store = try_open(&disk_of(&files), &host, true).unwrap();
+    let mut events = store
+        .read_all(ReadFrom::Start, Direction::Forwards, None)
+        .unwrap();
+    let damaged = events.find_map(Result::err).unwrap();
+    assert!(
+        matches!(damaged, ReadError::Storage(StorageError::Damaged { .. })),
+        "{damaged}"
+    );
 }
 
 #[test]

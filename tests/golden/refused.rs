@@ -83,12 +83,15 @@ pub(crate) const DAMAGED: &[Case] = &[
             files.insert("segment-00000003".to_owned(), number_three(bytes));
         },
     ),
-    ("a bit of the last unit is another one", |files| {
-        let bytes = files.get_mut(ACTIVE).unwrap();
-        let last = bytes.iter().rposition(|byte| *byte != 0).unwrap();
-        bytes[last] ^= 1;
-    }),
 ];
+
+/// Flips a bit of the last event. A store that was stopped in order has a checkpoint in front of
+/// which nothing is walked, so opening does not find it; reading does.
+pub fn flip_the_last_event(files: &mut Files) {
+    let bytes = files.get_mut(ACTIVE).unwrap();
+    let place = bytes.len() - 40;
+    bytes[place] ^= 1;
+}
 
 /// The active segment and its first unit, made into segment 3.
 fn number_three(mut bytes: Vec<u8>) -> Vec<u8> {
