@@ -27,7 +27,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("engine", &["model", "disk", "format", "log", "index"]),
     ("subscription", &["model", "engine"]),
     ("protocol", &["model", "format"]),
-    ("client", &["model", "protocol"]),
+    ("client", &["model", "format", "protocol"]),
     ("access", &["model", "engine"]),
     (
         "server",

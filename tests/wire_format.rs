@@ -1,6 +1,6 @@
 //! `wire-format.md` says what the code does: its tables are made from the code, its examples are
-//! what the code writes and reads. When one is off, the test prints what belongs there. The examples
-//! are golden: a change of theirs is a new version of the protocol.
+//! what the code writes and reads. When one is off, the test prints what belongs there. The
+//! examples are golden: a change of theirs is a new version of the protocol.
 #![cfg(any(feature = "client", feature = "server"))]
 #![allow(
     clippy::unwrap_used,

@@ -310,8 +310,8 @@ impl Feed {
         self.frames.recv().await.ok_or(Lost)
     }
 
-    /// The next frame, or what the server says of all feeds that have caught up. What it says counts
-    /// for what came before it, so it is looked at first and used only if no frame waits.
+    /// The next frame, or what the server says of all feeds that have caught up. What it says
+    /// counts for what came before it, so it is looked at first and used only if no frame waits.
     pub(super) async fn next_or_idle(&mut self, live: bool) -> Result<Came, Lost> {
         loop {
             let changed = live && self.idle.has_changed().map_err(|_| Lost)?;

@@ -139,8 +139,8 @@ impl Client {
     }
 
     /// The same, but sent once at most: if the connection is lost before the answer came, it ends
-    /// with [`AppendError::Unknown`]. It is sent when the future is first polled and a connection is
-    /// there, so whoever polls several of them one after the other sends them in this order, and
+    /// with [`AppendError::Unknown`]. It is sent when the future is first polled and a connection
+    /// is there, so whoever polls several of them one after the other sends them in this order, and
     /// none overtakes another by being sent again.
     ///
     /// # Errors

@@ -22,8 +22,8 @@ pub struct ClientOptions {
     /// `reconnect_within_ms`: how long a lost connection is tried to be made again before whoever
     /// waits for it gets an error. The next request begins anew. Default: 60 s.
     pub reconnect_within: Duration,
-    /// `credit_bytes`: how many bytes of events each read and each subscription may have on the way,
-    /// and so in this client's memory; at least 1. Default: 2 MiB.
+    /// `credit_bytes`: how many bytes of events each read and each subscription may have on the
+    /// way, and so in this client's memory; at least 1. Default: 2 MiB.
     pub credit_bytes: u64,
 }
 

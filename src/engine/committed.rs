@@ -86,7 +86,8 @@ impl Committed {
     pub(super) fn publish(&self, end: Position, time_us: i64) {
         self.time_us.store(time_us, Ordering::Release);
         self.end.store(end.0, Ordering::Release);
-        // Whether anybody waits is not asked first: between the question and the answer he may come.
+        // Whether anybody waits is not asked first: between the question and the answer he may
+        // come.
         self.waiters.send_replace(end);
         let listener = match &*self.listening.lock() {
             Listening::Somebody(listener) => Arc::clone(listener),

@@ -5,8 +5,8 @@
 //! `append.rs` is what the writer asks for. `prepare.rs` checks it against the limits; `resolve.rs`
 //! finds out, at a committed position and on the caller's thread, all that may need the disk;
 //! `stage.rs` judges it by the rules of `verdict.rs`, numbers its events and encodes them into the
-//! unit being built; `commit.rs` writes and syncs the unit, makes it visible through `committed.rs`,
-//! and answers.
+//! unit being built; `commit.rs` writes and syncs the unit, makes it visible through
+//! `committed.rs`, and answers.
 //!
 //! # What always holds
 //!
@@ -177,9 +177,9 @@ impl Store {
         self.0.shared.committer.append(append)
     }
 
-    /// Appends without waiting: `done` is called with what [`Self::append`] would return. It runs on
-    /// the thread that commits, before the next commit begins, so it must be quick and must not call
-    /// [`Self::append`]; calling `submit` is fine.
+    /// Appends without waiting: `done` is called with what [`Self::append`] would return. It runs
+    /// on the thread that commits, before the next commit begins, so it must be quick and must not
+    /// call [`Self::append`]; calling `submit` is fine.
     pub fn submit(
         &self,
         append: Append,
@@ -268,8 +268,8 @@ impl Store {
         }
     }
 
-    /// Finishes what was accepted, writes the index and closes the files. Other handles of the store
-    /// get [`StorageError::Closed`] from then on.
+    /// Finishes what was accepted, writes the index and closes the files. Other handles of the
+    /// store get [`StorageError::Closed`] from then on.
     ///
     /// # Errors
     /// What went wrong on the way; everything acknowledged is safe all the same.

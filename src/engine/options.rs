@@ -58,7 +58,8 @@ pub struct StoreOptions {
 pub enum Background {
     /// Threads of the store's own.
     Threads,
-    /// Nobody, until [`Store::maintain`](super::Store::maintain) is called: for deterministic tests.
+    /// Nobody, until [`Store::maintain`](super::Store::maintain) is called: for deterministic
+    /// tests.
     Manual,
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Staging reads memory only, never the disk, over a state that includes everything staged before.
 //! It is deterministic: the same state, request, time and ids give the same verdicts and the same
-//! record bytes, so a replicated log can feed it too. A request is only ever refused on grounds that
-//! are durable: where the grounds are still being written, it goes round again behind their sync.
+//! record bytes, so a replicated log can feed it too. A request is only ever refused on grounds
+//! that are durable: where the grounds are still being written, it goes round again behind their
+//! sync.
 
 use smallvec::SmallVec;
 

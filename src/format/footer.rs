@@ -488,7 +488,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_page_gives_every_offset(steps in proptest::collection::vec(0u32..90_000, 1..=PAGE_EVENTS)) {
+        fn a_page_gives_every_offset(
+            steps in proptest::collection::vec(0u32..90_000, 1..=PAGE_EVENTS),
+        ) {
             let salt = Salt::new([1; 16]);
             let offsets: Vec<u32> = steps
                 .iter()
@@ -512,7 +514,9 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_the_decoders_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn no_bytes_make_the_decoders_panic(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+        ) {
             let _outcome = Footer::decode(&bytes);
             let page = OffsetPage { bytes: bytes.into(), count: 200 };
             let mut out = Vec::new();

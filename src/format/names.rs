@@ -127,7 +127,9 @@ mod tests {
         }
 
         #[test]
-        fn what_is_read_as_a_name_is_written_so(text in "(segment|table|manifest)-[+0-9a-fA-F]{7,17}") {
+        fn what_is_read_as_a_name_is_written_so(
+            text in "(segment|table|manifest)-[+0-9a-fA-F]{7,17}",
+        ) {
             if let Some(name) = FileName::parse(&text) {
                 prop_assert_eq!(name.to_string(), text);
             }

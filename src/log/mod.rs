@@ -202,8 +202,8 @@ impl Log {
     }
 
     /// Shows the units that hold events from a position on, or state records behind it, to the end
-    /// of the log: for rebuilding what is derived from requests and state. May begin earlier, at the
-    /// start of a segment or the last checkpoint.
+    /// of the log: for rebuilding what is derived from requests and state. May begin earlier, at
+    /// the start of a segment or the last checkpoint.
     ///
     /// # Errors
     /// As [`Self::read`], and what `visit` says.

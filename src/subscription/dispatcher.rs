@@ -4,8 +4,8 @@
 //! A subscription that has read everything registers with the position up to which it has read. No
 //! wake-up is lost: whatever lies in front of `scanned` was looked at before, and who has not read
 //! that far must read on instead of waiting; everything behind it is still to be looked at. When
-//! few are to be woken the committer does it, in microseconds; when there are many, or a lot is new,
-//! a thread does it, once in a millisecond.
+//! few are to be woken the committer does it, in microseconds; when there are many, or a lot is
+//! new, a thread does it, once in a millisecond.
 
 use std::sync::Arc;
 use std::thread;
@@ -123,8 +123,8 @@ impl Dispatcher {
         Waiting::Registered(ticket)
     }
 
-    /// Up to where was looked, if every one of these is waiting: then nothing in front of it concerns
-    /// any of them that was not delivered.
+    /// Up to where was looked, if every one of these is waiting: then nothing in front of it
+    /// concerns any of them that was not delivered.
     pub(super) fn all_waiting<'a>(
         &self,
         mut signals: impl Iterator<Item = &'a Signal>,

@@ -2,8 +2,8 @@
 //!
 //! A subscription reads up to the committed position, says that it has caught up, waits, and reads
 //! on. There is no second path for live events and no copy of them in a queue, so there is no
-//! hand-off at which one could be lost or doubled, and a slow subscriber costs nothing but its place.
-//! Between two calls it holds no part of the log or the index, only a position.
+//! hand-off at which one could be lost or doubled, and a slow subscriber costs nothing but its
+//! place. Between two calls it holds no part of the log or the index, only a position.
 //!
 //! The [`dispatcher`] tells a waiting subscription that something may be there for it. Ten thousand
 //! that wait for their streams cost nothing while others are written.
@@ -331,7 +331,8 @@ impl Subscription {
         }
     }
 
-    /// Delivers what was found, after saying that it is far from the end of the log, if that is new.
+    /// Delivers what was found, after saying that it is far from the end of the log, if that is
+    /// new.
     fn found(&mut self, batch: Batch) -> Notice {
         let lag = self.reading.committed_end().0.saturating_sub(batch.next.0);
         if self.live && lag > self.options.behind_events {

@@ -11,7 +11,8 @@ use crate::model::Position;
 #[derive(Debug, Default)]
 pub(super) struct Signal {
     state: Mutex<State>,
-    /// Whether the dispatcher knows that it is waited for; changed only under the dispatcher's lock.
+    /// Whether the dispatcher knows that it is waited for; changed only under the dispatcher's
+    /// lock.
     registered: AtomicBool,
 }
 

@@ -11,9 +11,9 @@
 //!
 //! `plan.rs` reads, checks and numbers lines on a thread of its own and hands them over in blocks.
 //! `send.rs` appends them, many at a time and in order. A run begins by skipping: a block whose
-//! last event is in the store is not sent. Appends that were on their way when an earlier run ended may
-//! have left gaps, but never further back than the two blocks before the first one that is missing,
-//! so sending begins there, line by line; what is there already is answered as repeated.
+//! last event is in the store is not sent. Appends that were on their way when an earlier run ended
+//! may have left gaps, but never further back than the two blocks before the first one that is
+//! missing, so sending begins there, line by line; what is there already is answered as repeated.
 
 mod plan;
 mod send;

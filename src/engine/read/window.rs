@@ -157,7 +157,9 @@ mod tests {
             let shown = |revision: &u64| {
                 last - revision < max_count.unwrap_or(u64::MAX)
                     && *revision >= truncate_before.unwrap_or(0)
-                    && max_age.is_none_or(|age| 1000 - created[usize::try_from(*revision).unwrap()] <= age)
+                    && max_age.is_none_or(|age| {
+                        1000 - created[usize::try_from(*revision).unwrap()] <= age
+                    })
             };
             let young = |revision: &u64| {
                 let created = created[usize::try_from(*revision).unwrap()];
