@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use annal::disk::{Host, MemoryDisk, SimulatedHost};
+use annal::disk::{Host, MemoryDisk, Operation, ProbeDisk, SimulatedHost};
 use annal::{
     Append, Background, BatchLimit, Direction, EventFilter, EventType, Events, ExpectedRevision,
     FilterTarget, Lineage, NewEvent, Position, ReadError, ReadFrom, RecordedEvent, Revision, Store,
@@ -485,4 +485,48 @@ fn a_token_is_waited_for_and_a_foreign_one_is_refused() {
     };
     let refused = world.store.wait_for(foreign, Duration::ZERO);
     assert!(matches!(refused, Err(ReadError::ForeignToken(token)) if token == foreign));
+}
+
+#[test]
+fn a_list_of_large_events_costs_no_more_memory_than_the_limit() {
+    const EVENTS: usize = 40;
+    const LEN_BYTES: usize = 400 * 1024;
+    let disk = Arc::new(ProbeDisk::new(Arc::new(MemoryDisk::new())));
+    let mut options = options();
+    options.read_cache_bytes = 0;
+    options.segment_size_bytes = 64 * 1024 * 1024;
+    let host = Arc::new(SimulatedHost::new(1));
+    let store = Store::open_on(disk.clone(), host, options).unwrap();
+    let stream = name("large-1");
+    for number in 0..EVENTS {
+        let data = vec![u8::try_from(number).unwrap(); LEN_BYTES];
+        let event = NewEvent::binary(event_type("Large"), data);
+        store
+            .append(Append::to(stream.clone(), ExpectedRevision::Any, [event]))
+            .unwrap();
+    }
+    let limit = BatchLimit {
+        len_bytes_max: 3 * LEN_BYTES,
+        ..BatchLimit::default()
+    };
+    for direction in [Direction::Forwards, Direction::Backwards] {
+        let from = match direction {
+            Direction::Forwards => ReadFrom::Start,
+            Direction::Backwards => ReadFrom::End,
+        };
+        let mut events = store.read_stream(&stream, from, direction).unwrap();
+        let mut count = 0;
+        disk.reset();
+        while let Some(batch) = events.next_batch_within(limit).unwrap() {
+            count += index(batch.events_count());
+            let read = index(disk.tally(Operation::Read, "segment").bytes);
+            assert!(
+                read <= batch.len_bytes() * 3 / 2,
+                "{read} {}",
+                batch.len_bytes()
+            );
+            disk.reset();
+        }
+        assert_eq!(count, EVENTS);
+    }
 }

@@ -193,6 +193,20 @@ impl Log {
         self.shared.read_at(positions)
     }
 
+    /// The events at the first of these positions, which may ascend or descend: so many that they
+    /// take about `len_bytes_max` bytes, but at least one, and at most 128. Returns how many
+    /// positions were looked at; the events come by their positions.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) fn read_within(
+        &self,
+        positions: &[Position],
+        len_bytes_max: usize,
+    ) -> Result<(Chunk, usize), StorageError> {
+        self.shared.read_within(positions, len_bytes_max)
+    }
+
     /// The first position whose event was created at this time or later; the end if there is none.
     ///
     /// # Errors

@@ -154,33 +154,59 @@ impl Shared {
     pub(super) fn read_at(&self, positions: &[Position]) -> Result<Chunk, StorageError> {
         let mut chunk = Chunk::default();
         for planned in positions.chunks(PLANNED_MAX) {
-            self.read_planned(planned, &mut chunk)?;
+            self.read_planned(planned, usize::MAX, &mut chunk)?;
         }
         Ok(chunk)
     }
 
-    fn read_planned(&self, positions: &[Position], chunk: &mut Chunk) -> Result<(), StorageError> {
+    pub(super) fn read_within(
+        &self,
+        positions: &[Position],
+        len_bytes_max: usize,
+    ) -> Result<(Chunk, usize), StorageError> {
+        let mut chunk = Chunk::default();
+        let planned = positions.get(..PLANNED_MAX).unwrap_or(positions);
+        let count = self.read_planned(planned, len_bytes_max, &mut chunk)?;
+        Ok((chunk, count))
+    }
+
+    /// Reads some of these positions, in their order: as many as fit, but at least one. Returns how
+    /// many; the events go to the chunk by their positions.
+    fn read_planned(
+        &self,
+        positions: &[Position],
+        len_bytes_max: usize,
+        chunk: &mut Chunk,
+    ) -> Result<usize, StorageError> {
         let mut found: Vec<(Position, Run)> = Vec::with_capacity(positions.len());
-        let mut missing = Vec::new();
+        let mut located = Vec::new();
+        let mut left = len_bytes_max;
+        let mut count = 0;
         for &position in positions {
             let state = self.state.read();
-            if position >= state.end() {
-                continue;
-            }
-            let recent = state.recent.record(position);
+            let is_there = position < state.end();
+            let recent = state.recent.record(position).filter(|_| is_there);
             drop(state);
-            match recent {
-                Some(run) => found.push((position, run)),
-                None => missing.push(position),
+            let place = match recent {
+                Some(run) => Err(Some(run)),
+                None if is_there => self.locate(position)?,
+                None => Err(None),
+            };
+            let len = match &place {
+                Err(run) => run.as_ref().map_or(0, |run| run.bytes.len()),
+                Ok(place) => usize::try_from(place.limit - place.offset).unwrap_or(usize::MAX),
+            };
+            if len > left && count > 0 {
+                break;
             }
-        }
-        let mut located = Vec::with_capacity(missing.len());
-        for position in missing {
-            match self.locate(position)? {
+            left = left.saturating_sub(len);
+            count += 1;
+            match place {
                 Err(run) => found.extend(run.map(|run| (position, run))),
                 Ok(place) => located.push(place),
             }
         }
+        located.sort_by_key(|place| place.position);
         let mut rest = &*located;
         while let Some(first) = rest.first() {
             let near = |pair: &[Located]| match pair {
@@ -198,7 +224,7 @@ impl Shared {
         }
         found.sort_by_key(|(position, _)| *position);
         found.into_iter().for_each(|(_, run)| chunk.push(run));
-        Ok(())
+        Ok(count)
     }
 
     /// Where a record is; if its block is cached, the record itself, or none if it was removed.

@@ -11,8 +11,6 @@ use crate::model::{Direction, EventFilter, FilterTarget, Position, Revision};
 
 /// The most positions that are read together.
 const PLANNED_MAX: usize = 128;
-/// What is read together first, before it is known how long the events of a list are.
-const PLANNED_FIRST: usize = 16;
 
 /// What of the planned events is shown.
 #[derive(Clone, Debug, Default)]
@@ -74,8 +72,6 @@ pub(crate) struct Cursor {
     pub(super) path: Path,
     /// Where the walk ends; then everything was looked at.
     pub(super) end: Position,
-    /// How long the records of the list were, on average, in bytes.
-    pub(super) record_len: Option<usize>,
 }
 
 impl Cursor {
@@ -141,26 +137,24 @@ impl Cursor {
         let mut runs = Vec::new();
         let mut next = None;
         while !budget.is_spent() {
-            let planned = self.plan(&budget)?;
-            let Some(&(_, last)) = planned.last() else {
+            let mut planned = self.plan(&budget)?;
+            if planned.is_empty() {
                 self.path = Path::Done;
                 break;
-            };
-            let mut positions: Vec<Position> = planned.iter().map(|(_, at)| *at).collect();
-            if self.direction == Direction::Backwards {
-                positions.reverse();
             }
-            let chunk = self.log.read_at(&positions)?;
-            self.record_len = chunk
-                .len_bytes()
-                .checked_div(chunk.runs.len())
-                .or(self.record_len);
+            let positions: Vec<Position> = planned.iter().map(|(_, at)| *at).collect();
+            let (chunk, count) = self.log.read_within(&positions, budget.len_bytes())?;
+            let unread = planned.split_off(count);
+            let is_full = !unread.is_empty();
+            self.keep(unread);
             let stopped = self.cut(&chunk.runs, &mut budget, &mut runs)?;
-            next = match stopped {
-                Some(position) => self.keep(planned, position).or(next),
-                None => Some(last),
-            };
-            if stopped.is_some() {
+            if let Some(position) = stopped {
+                let taken = planned.iter().take_while(|(_, at)| *at != position).count();
+                let untaken = planned.split_off(taken);
+                self.keep(untaken);
+            }
+            next = planned.last().map(|(_, at)| *at).or(next);
+            if is_full || stopped.is_some() {
                 break;
             }
         }
@@ -175,11 +169,7 @@ impl Cursor {
 
     /// Positions to read next, in walk order; none at the end of the list.
     fn plan(&mut self, budget: &Budget) -> Result<Vec<(u64, Position)>, ReadError> {
-        let by_length = match self.record_len {
-            None => PLANNED_FIRST,
-            Some(len) => budget.len_bytes() / len.max(1),
-        };
-        let count = PLANNED_MAX.min(budget.events()).min(by_length).max(1);
+        let count = PLANNED_MAX.min(budget.events());
         let first = self.sieve.first.0;
         let Path::List(postings, kept) = &mut self.path else {
             return Ok(Vec::new());
@@ -203,17 +193,12 @@ impl Cursor {
         Ok(planned)
     }
 
-    /// Keeps what was planned and not taken for the next batch. Returns the last position that was
-    /// looked at, if there was one.
-    fn keep(&mut self, mut planned: Vec<(u64, Position)>, stopped: Position) -> Option<Position> {
-        let taken = planned.iter().take_while(|(_, at)| *at != stopped).count();
-        let mut rest = planned.split_off(taken);
-        let last = planned.last().map(|(_, at)| *at);
+    /// Keeps what was planned and not taken for the next time.
+    fn keep(&mut self, mut rest: Vec<(u64, Position)>) {
         if let Path::List(_, kept) = &mut self.path {
             rest.append(kept);
             *kept = rest;
         }
-        last
     }
 
     fn cut(

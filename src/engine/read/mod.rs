@@ -67,7 +67,6 @@ impl Reading {
             sieve,
             path,
             end,
-            record_len: None,
         }
     }
 
