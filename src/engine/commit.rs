@@ -48,7 +48,7 @@ struct Stage {
     unit: UnitBuffer,
     answers: Vec<Answer>,
     /// Requests that found no room, in order.
-    waiting: VecDeque<(Box<Work>, Resolution)>,
+    waiting: VecDeque<(Box<Work>, Box<Resolution>)>,
     waiting_len_bytes: usize,
     /// Why nothing is taken any more.
     stopped: Option<StorageError>,
@@ -212,7 +212,7 @@ impl Committer {
         &self,
         stage: &mut MutexGuard<'_, Stage>,
         work: Box<Work>,
-        resolution: Resolution,
+        resolution: Box<Resolution>,
     ) -> Option<Ready> {
         if let Some(error) = &stage.stopped {
             return Some((work.done, Err(AppendError::Storage(error.clone()))));

@@ -78,9 +78,12 @@ impl Bell {
     }
 }
 
+/// What a thread of the store does.
+type Job = fn(&Shared);
+
 /// Starts the store's threads.
 pub(super) fn start(shared: &Arc<Shared>) -> Result<Vec<JoinHandle<()>>, StorageError> {
-    let jobs: [(&str, fn(&Shared)); 4] = [
+    let jobs: [(&str, Job); 4] = [
         ("annal-commit", |shared| shared.committer.run()),
         ("annal-resolve", |shared| shared.committer.run_again()),
         ("annal-log", |shared| {

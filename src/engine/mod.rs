@@ -66,8 +66,6 @@ struct Owner {
 struct Shared {
     log: Log,
     index: Index,
-    host: Arc<dyn Host>,
-    disk: Arc<dyn Disk>,
     committed: Arc<Committed>,
     committer: Committer,
     reading: Reading,
@@ -149,8 +147,6 @@ impl Store {
         let shared = Arc::new(Shared {
             log,
             index,
-            host,
-            disk,
             committed,
             committer,
             reading,
@@ -328,14 +324,9 @@ impl Shared {
             self.committer.wake();
             return Ok(Next::Now);
         }
-        let steps: [fn(&Index) -> Result<Step, StorageError>; 2] =
-            [Index::rebuild_step, Index::merge_step];
-        for step in steps {
-            if step(&self.index)? == Step::Worked {
-                return Ok(Next::Now);
-            }
-        }
-        Ok(Next::WhenCalled)
+        let worked =
+            self.index.rebuild_step()? == Step::Worked || self.index.merge_step()? == Step::Worked;
+        Ok(if worked { Next::Now } else { Next::WhenCalled })
     }
 
     fn background_failed(&self, error: StorageError) {

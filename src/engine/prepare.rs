@@ -51,10 +51,8 @@ pub(super) struct PreparedEvent {
 /// Checks a request against the limits and makes it ready.
 pub(super) fn prepare(append: Append, options: &StoreOptions) -> Result<Prepared, AppendError> {
     let len_bytes = check_limits(&append, options)?;
-    let request = match &append.request {
-        None => None,
-        Some(request) => Some((request.clone(), content_hash(&append))),
-    };
+    let named = append.request.clone();
+    let request = named.map(|request| (request, content_hash(&append)));
     let mut subjects = Subjects::default();
     let mut events = Vec::with_capacity(append.events.len());
     // They fit the events as they came; whoever changed the events since has lost them.

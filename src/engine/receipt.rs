@@ -7,7 +7,7 @@ use crate::model::Receipt;
 use crate::model::{Position, RecordedEvent, Revision, StreamName, Token};
 
 /// The namespace of ids that the store gives to events of its own.
-const OWN_EVENTS: Uuid = Uuid::from_u128(0xa11a_1000_5eed_5eed_8000_000000000001);
+const OWN_EVENTS: Uuid = Uuid::from_u128(0xa11a_1000_5eed_5eed_8000_0000_0000_0001);
 
 /// The id of an event that the store itself writes, so that equal logs have equal ids.
 pub(super) fn own_event_id(stream: &StreamName, revision: Revision) -> Uuid {

@@ -56,7 +56,7 @@ pub(super) struct Deleted {
 /// What became of a request when it was looked at.
 pub(super) enum Resolved {
     /// It can be staged.
-    Ready(Resolution),
+    Ready(Box<Resolution>),
     /// It was answered before; here is the receipt again.
     Repeated(Receipt),
 }
@@ -82,10 +82,8 @@ impl Resolver<'_> {
         for (index, subject) in prepared.subjects.iter().enumerate() {
             facts.push(self.facts(&view, subject, ids.next(index))?);
         }
-        Ok(Resolved::Ready(Resolution {
-            at: self.committed,
-            facts,
-        }))
+        let at = self.committed;
+        Ok(Resolved::Ready(Box::new(Resolution { at, facts })))
     }
 
     fn facts(

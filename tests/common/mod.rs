@@ -1,3 +1,3 @@
 //! What the tests of the store share.
 
-pub mod reference;
+pub(crate) mod reference;

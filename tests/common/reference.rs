@@ -9,17 +9,17 @@ use uuid::Uuid;
 
 /// An event of the reference log.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
-    pub stream: StreamName,
-    pub revision: Revision,
-    pub id: Option<Uuid>,
-    pub event_type: String,
-    pub data: Vec<u8>,
+pub(crate) struct Entry {
+    pub(crate) stream: StreamName,
+    pub(crate) revision: Revision,
+    pub(crate) id: Option<Uuid>,
+    pub(crate) event_type: String,
+    pub(crate) data: Vec<u8>,
 }
 
 /// What a request asks of the reference store.
 #[derive(Clone, Debug)]
-pub enum Ask {
+pub(crate) enum Ask {
     Append {
         events: Vec<(StreamName, NewEvent)>,
         expected: Vec<(StreamName, ExpectedRevision)>,
@@ -30,7 +30,7 @@ pub enum Ask {
 
 impl Ask {
     /// The same as a request to the real store.
-    pub fn append(&self) -> Append {
+    pub(crate) fn append(&self) -> Append {
         match self.clone() {
             Self::Delete(stream, expected) => Append::delete(stream, expected),
             Self::Tombstone(stream, expected) => Append::tombstone(stream, expected),
@@ -52,7 +52,7 @@ impl Ask {
 
 /// How a request ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub(crate) enum Answer {
     Done {
         first: Position,
         last: Option<Position>,
@@ -64,7 +64,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    pub fn of(receipt: Receipt) -> Self {
+    pub(crate) fn of(receipt: Receipt) -> Self {
         let Receipt {
             first,
             last,
@@ -83,8 +83,8 @@ impl Answer {
 
 /// The reference store.
 #[derive(Clone, Debug, Default)]
-pub struct Reference {
-    pub log: Vec<Entry>,
+pub(crate) struct Reference {
+    pub(crate) log: Vec<Entry>,
 }
 
 impl Reference {
@@ -101,7 +101,7 @@ impl Reference {
             .any(|(_, entry)| entry.revision == Revision::TOMBSTONE)
     }
 
-    pub fn last(&self, stream: &str) -> Option<Revision> {
+    pub(crate) fn last(&self, stream: &str) -> Option<Revision> {
         let ordinary = |revision: &Revision| *revision != Revision::TOMBSTONE;
         self.events(stream)
             .map(|(_, entry)| entry.revision)
@@ -126,7 +126,7 @@ impl Reference {
                 .is_some_and(|json| StreamMetadata::parse(&json).is_deleted())
     }
 
-    pub fn head(&self, stream: &str) -> StreamHead {
+    pub(crate) fn head(&self, stream: &str) -> StreamHead {
         match self.last(stream) {
             _ if self.tombstoned(stream) => StreamHead::Tombstoned,
             last if self.deleted(stream) => StreamHead::Deleted(last),
@@ -136,7 +136,7 @@ impl Reference {
     }
 
     /// The readable events of a stream, oldest first; none if there is no such stream to read.
-    pub fn readable(&self, stream: &str) -> Option<Vec<Entry>> {
+    pub(crate) fn readable(&self, stream: &str) -> Option<Vec<Entry>> {
         let described = stream.strip_prefix("$$").unwrap_or("");
         if self.tombstoned(stream) || self.tombstoned(described) || self.deleted(stream) {
             return None;
@@ -198,7 +198,7 @@ impl Reference {
     }
 
     /// What the store must answer; the reference log then is as the store's must be.
-    pub fn ask(&mut self, ask: &Ask) -> Answer {
+    pub(crate) fn ask(&mut self, ask: &Ask) -> Answer {
         match ask {
             Ask::Append { events, expected } => self.append(events, expected),
             Ask::Delete(stream, expected) => self.finish(stream, *expected, false),
@@ -381,7 +381,7 @@ impl Reference {
                     self.events(stream)
                         .filter(|(_, one)| one.id == Some(*id))
                         .map(|(at, _)| at)
-                        .last()
+                        .next_back()
                 };
                 let places: Vec<Option<usize>> = ids.iter().map(place).collect();
                 return match places.iter().copied().collect::<Option<Vec<usize>>>() {

@@ -87,7 +87,7 @@ pub(crate) const DAMAGED: &[Case] = &[
 
 /// Flips a bit of the last event. A store that was stopped in order has a checkpoint in front of
 /// which nothing is walked, so opening does not find it; reading does.
-pub fn flip_the_last_event(files: &mut Files) {
+pub(crate) fn flip_the_last_event(files: &mut Files) {
     let bytes = files.get_mut(ACTIVE).unwrap();
     let place = bytes.len() - 40;
     bytes[place] ^= 1;
