@@ -146,7 +146,8 @@ impl Client {
     /// # Errors
     /// See [`AppendError`].
     pub async fn append_once(&self, append: Append) -> Result<Receipt, AppendError> {
-        append::append_once(&self.0, append).await
+        // Without this the runtime's fairness would let some of many first polls send nothing.
+        tokio::task::unconstrained(append::append_once(&self.0, append)).await
     }
 
     /// Deletes a stream; it may be written again.

@@ -79,7 +79,7 @@ fn introduction(history: &History, own: Option<&Temporary>) -> String {
         false => format!("The git history of {}", strong(history.name())),
     };
     format!(
-        "{source}: {}.\nEach becomes one atomic append, through {through}.\n",
+        "{source}: {}.\nEach becomes one atomic append,\nthrough {through}.\n",
         count(history.commits(), "commit"),
     )
 }
@@ -112,7 +112,8 @@ async fn tell(history: History, target: &Target, output: Output) -> Result<(), F
     let (told, (projection, caught_up)) = (appended?, followed?);
     let behind = caught_up.saturating_duration_since(started + told.took);
     let text = format!(
-        "{} of {} in {}: {} events a second, each append on the disk\nbefore it was answered. \
+        "{} of {} in {}: {} events a second,\n\
+         each append on the disk before it was answered.\n\
          The projection had everything {} after the last answer.",
         count(told.events, "event"),
         count(told.commits, "commit"),
