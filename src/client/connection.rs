@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::codec::Decoder;
 
 use super::{ClientOptions, ConnectError};
-use crate::protocol::frame::NO_REQUEST;
+use crate::protocol::frame::{NO_REQUEST, make_room};
 use crate::protocol::message::{
     Authentication, Empty, Hello, Mark, VERSION_MAX, VERSION_MIN, Welcome,
 };
@@ -216,6 +216,7 @@ impl Drop for Connection {
 impl Shared {
     async fn receive(&self, mut reader: OwnedReadHalf, mut inbox: BytesMut, silence_max: Duration) {
         let mut latest = Instant::now();
+        let mut filled = false;
         let mut ticks = interval(silence_max / 8);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -226,10 +227,14 @@ impl Shared {
                     Err(_) => return,
                 }
             }
+            make_room(&mut inbox, filled);
             tokio::select! {
                 biased;
                 read = reader.read_buf(&mut inbox) => match read {
-                    Ok(1..) => latest = Instant::now(),
+                    Ok(1..) => {
+                        latest = Instant::now();
+                        filled = inbox.len() == inbox.capacity();
+                    }
                     Ok(0) | Err(_) => return,
                 },
                 _ = ticks.tick() => if latest.elapsed() > silence_max { return },

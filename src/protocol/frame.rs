@@ -27,6 +27,7 @@ pub const NO_REQUEST: u64 = 0;
 
 const BEHIND_LENGTH_MIN: usize = HEADER_LEN_BYTES - LENGTH.len;
 const READ_AHEAD_LEN_BYTES: usize = 64 * 1024;
+const FIRST_READ_LEN_BYTES: usize = 4 * 1024;
 
 /// One message, its body not looked at yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +103,19 @@ impl Decoder for FrameCodec {
             correlation,
             body: frame.freeze(),
         }))
+    }
+}
+
+/// Makes room to read into: little at first, so that connections that rest are small, and much once
+/// a read has filled what there was.
+pub fn make_room(bytes: &mut BytesMut, filled: bool) {
+    let room = if filled {
+        READ_AHEAD_LEN_BYTES
+    } else {
+        FIRST_READ_LEN_BYTES
+    };
+    if bytes.capacity() - bytes.len() < room / 2 {
+        bytes.reserve(room);
     }
 }
 

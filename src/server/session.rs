@@ -23,7 +23,7 @@ use tokio_util::codec::Decoder;
 use super::Shared;
 use super::feed::Feed;
 use super::subscription::{IdleMarks, Live};
-use crate::protocol::frame::NO_REQUEST;
+use crate::protocol::frame::{NO_REQUEST, make_room};
 use crate::protocol::message::{
     Authentication, Empty, Hello, Limits, VERSION_MAX, VERSION_MIN, Welcome,
 };
@@ -208,6 +208,7 @@ impl Session {
         let mut heard = Instant::now();
         let mut frame_began = heard;
         let mut budget = None;
+        let mut filled = false;
         loop {
             let before = inbox.len();
             if let Err(error) = self.take_frames(&mut inbox) {
@@ -224,15 +225,23 @@ impl Session {
                 self.afford(&inbox, &mut budget).await;
                 heard = Instant::now();
             }
+            make_room(&mut inbox, filled);
             tokio::select! {
                 biased;
                 read = reader.read_buf(&mut inbox) => match read {
-                    Ok(1..) => heard = Instant::now(),
+                    Ok(1..) => {
+                        heard = Instant::now();
+                        filled = inbox.len() == inbox.capacity();
+                    }
                     Ok(0) | Err(_) => return None,
                 },
                 _ = stopping.wait_for(|stop| *stop), if !self.is_leaving() => self.leave(),
                 () = self.finished.notified(), if self.is_leaving() => self.end_if_answered(),
                 _ = ticks.tick() => {
+                    if inbox.is_empty() {
+                        // A connection that rests gives back what it read into.
+                        inbox = BytesMut::new();
+                    }
                     if heard.elapsed() > options.silence_max {
                         return Some(WireError::Malformed("nothing was heard for long".into()));
                     }
