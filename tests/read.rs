@@ -69,7 +69,7 @@ fn options() -> StoreOptions {
     let mut options = StoreOptions::default();
     options.background = Background::Manual;
     options.segment_size_bytes = 64 * 1024;
-    options.index_flush_events = 131_072;
+    options.index_flush_events = 9;
     options.recent_bytes = 2048;
     options
 }
@@ -115,6 +115,8 @@ impl World {
                 })
             }
         };
+        // Nobody else flushes the index, and it has no room for long.
+        self.store.maintain().unwrap();
         let before = self.store.committed();
         match self.store.append(append) {
             Ok(receipt) => assert_eq!(receipt.first, before),
@@ -501,6 +503,7 @@ fn a_list_of_large_events_costs_no_more_memory_than_the_limit() {
     for number in 0..EVENTS {
         let data = vec![u8::try_from(number).unwrap(); LEN_BYTES];
         let event = NewEvent::binary(event_type("Large"), data);
+        store.maintain().unwrap();
         store
             .append(Append::to(stream.clone(), ExpectedRevision::Any, [event]))
             .unwrap();
@@ -520,11 +523,8 @@ fn a_list_of_large_events_costs_no_more_memory_than_the_limit() {
         while let Some(batch) = events.next_batch_within(limit).unwrap() {
             count += index(batch.events_count());
             let read = index(disk.tally(Operation::Read, "segment").bytes);
-            assert!(
-                read <= batch.len_bytes() * 3 / 2,
-                "{read} {}",
-                batch.len_bytes()
-            );
+            // One more may be read that then does not fit.
+            assert!(read <= limit.len_bytes_max + LEN_BYTES, "{read}");
             disk.reset();
         }
         assert_eq!(count, EVENTS);

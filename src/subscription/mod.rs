@@ -92,11 +92,15 @@ impl Store {
         from: SubscribeFrom,
         options: SubscribeOptions,
     ) -> Result<Subscription, ReadError> {
+        let dispatcher = self.dispatcher().ok_or_else(ReadError::closed)?;
+        Subscription::open(self.reading().clone(), dispatcher, (source, from), options)
+    }
+
+    /// The one dispatcher of the store; none if the store is closed.
+    fn dispatcher(&self) -> Option<Arc<Dispatcher>> {
         let threaded = self.background() == Background::Threads;
         let reading = self.reading();
-        let start = || Dispatcher::start(reading.clone(), threaded);
-        let dispatcher = reading.listener(start).ok_or_else(ReadError::closed)?;
-        Subscription::open(reading.clone(), dispatcher, (source, from), options)
+        reading.listener(|| Dispatcher::start(reading.clone(), threaded))
     }
 }
 
@@ -111,8 +115,7 @@ impl Store {
         &self,
         subscriptions: impl Iterator<Item = &'a Resting>,
     ) -> Option<Progress> {
-        let none = || Dispatcher::start(self.reading().clone(), false);
-        let dispatcher = self.reading().listener(none)?;
+        let dispatcher = self.dispatcher()?;
         let position = dispatcher.all_waiting(subscriptions.map(|resting| &*resting.0))?;
         Some(Progress {
             position,
