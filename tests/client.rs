@@ -501,6 +501,36 @@ async fn a_feed_that_has_caught_up_is_told_how_far_the_log_has_come() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn a_tombstone_ends_a_subscription_to_the_stream() {
+    let server = serve_memory();
+    let client = connect(&server).await;
+    client.append(some_events("a-1", 1)).await.unwrap();
+    let feed = Subscribe::new(Source::Stream(name("a-1")), SubscribeFrom::Start);
+    let mut subscription = client.subscribe(feed).await.unwrap();
+    assert!(matches!(
+        subscription.next().await.unwrap(),
+        Notice::Event(_)
+    ));
+    assert!(matches!(
+        subscription.next().await.unwrap(),
+        Notice::CaughtUp { .. }
+    ));
+    client
+        .tombstone(name("a-1"), ExpectedRevision::Any)
+        .await
+        .unwrap();
+    let ended = loop {
+        match timeout(LONG, subscription.next()).await.unwrap() {
+            Ok(Notice::Event(_) | Notice::Checkpoint { .. }) => (),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(ended, ReadError::StreamTombstoned(name("a-1")));
+    server.stop().await;
+}
+
 #[test]
 fn options_and_texts_say_the_same() {
     let options: ClientOptions = "annal://h:7?credit_bytes=5".parse().unwrap();

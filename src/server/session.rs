@@ -370,6 +370,11 @@ impl Session {
         Ok(())
     }
 
+    /// Counts an answer that is still to be given, whatever the limit.
+    pub(super) fn owe_answer(&self) {
+        self.requests.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// Counts a request as answered.
     pub(super) fn end_request(&self) {
         if self.requests.fetch_sub(1, Ordering::AcqRel) == 1 && self.is_leaving() {
@@ -384,7 +389,7 @@ impl Session {
     /// Makes a feed for a request; an error if the number is in use or nothing new is taken.
     pub(super) fn open_feed(&self, request: u64, feed: &Arc<Feed>) -> Result<(), WireError> {
         let mut feeds = self.feeds.lock();
-        if feeds.closed {
+        if feeds.closed || self.is_leaving() {
             return Err(WireError::GoingAway);
         }
         match feeds.by_request.entry(request) {
@@ -415,7 +420,8 @@ impl Session {
     }
 
     fn end_if_answered(&self) {
-        if self.requests.load(Ordering::Acquire) == 0 {
+        let answered = self.requests.load(Ordering::Acquire) == 0;
+        if answered && self.feeds.lock().by_request.is_empty() {
             self.end();
         }
     }

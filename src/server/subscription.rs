@@ -24,6 +24,8 @@ pub(super) struct Live {
     /// It has told its client that it caught up.
     caught_up: AtomicBool,
     resting: Resting,
+    /// The stream, if it follows one.
+    stream: String,
 }
 
 impl Session {
@@ -57,6 +59,7 @@ impl Session {
             session.shared.subscriptions.fetch_add(1, Ordering::Relaxed);
             let ended = session.follow(correlation, subscribe, &feed).await;
             session.shared.subscriptions.fetch_sub(1, Ordering::Relaxed);
+            session.owe_answer();
             session.close_subscription(correlation);
             let answer = match ended {
                 Err(error) => Answer::Error(error),
@@ -67,6 +70,7 @@ impl Session {
                 }),
             };
             session.answer(correlation, &answer);
+            session.end_request();
         });
     }
 
@@ -90,6 +94,10 @@ impl Session {
                 () = feed.cancelled() => return Ok(()),
             }
         }
+        let stream = match &subscribe.source {
+            wire::Source::Stream(stream) => stream.clone(),
+            _ => String::new(),
+        };
         let source = Source::try_from(subscribe.source)?;
         let from = SubscribeFrom::from(subscribe.from);
         if let (SubscribeFrom::AfterRevision(_), false) =
@@ -105,6 +113,7 @@ impl Session {
         let live = Arc::new(Live {
             caught_up: AtomicBool::new(false),
             resting: opened.resting(),
+            stream,
         });
         self.feeds
             .lock()
@@ -179,7 +188,7 @@ impl Session {
                 self.answer(correlation, &Answer::FellBehind(mark(progress)));
             }
             Notice::StreamTombstoned(_) => {
-                return Err(WireError::StreamTombstoned(String::new()));
+                return Err(WireError::StreamTombstoned(live.stream.clone()));
             }
         }
         Ok(())
