@@ -26,6 +26,12 @@ const FORGOTTEN: Duration = Duration::from_secs(60);
 fn store_with(background: Background) -> Store {
     let mut options = StoreOptions::default();
     options.background = background;
+    options.segment_size_bytes = 64 * 1024;
+    options.recent_bytes = 16 * 1024;
+    if background == Background::Threads {
+        // Events go to tables, and tables merge, while they are followed.
+        options.index_flush_events = 100;
+    }
     let host = Arc::new(SimulatedHost::new(1));
     Store::open_on(Arc::new(MemoryDisk::new()), host, options).unwrap()
 }
