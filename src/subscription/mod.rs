@@ -137,18 +137,22 @@ impl Subscription {
         (source, from): (Source, SubscribeFrom),
         options: SubscribeOptions,
     ) -> Result<Self, ReadError> {
-        let (next, revision) = match from {
-            SubscribeFrom::Start => (Position::START, Revision::START),
-            SubscribeFrom::After(position) => (position.next(), Revision::START),
-            SubscribeFrom::AfterRevision(revision) => (Position::START, revision.next()),
-            SubscribeFrom::End => (reading.committed_end(), Revision::START),
+        let revision = match from {
+            SubscribeFrom::AfterRevision(revision) => revision.next(),
+            _ => Revision::START,
         };
+        // Found out before `next`: what is committed in between is not of the past.
         let start = match &source {
             Source::Stream(stream) => reading.stream_start(stream, revision)?,
             _ => StreamStart {
                 from: Revision::START,
                 live: Revision::START,
             },
+        };
+        let next = match from {
+            SubscribeFrom::Start | SubscribeFrom::AfterRevision(_) => Position::START,
+            SubscribeFrom::After(position) => position.next(),
+            SubscribeFrom::End => reading.committed_end(),
         };
         let interest = Arc::new(Interest::of(&source, &dispatcher.hasher));
         Ok(Self {
