@@ -454,6 +454,47 @@ fn pipelined_appends_build_on_each_other_before_they_are_durable() {
 }
 
 #[test]
+fn what_is_sent_behind_an_append_that_goes_round_again_is_judged_behind_it() {
+    let probe = ProbeDisk::new(Arc::new(MemoryDisk::new()));
+    let host = Arc::new(SimulatedHost::new(1));
+    let store = Store::open_on(Arc::new(probe.clone()), host, StoreOptions::default()).unwrap();
+    store.append(any("s", [1])).unwrap();
+    let hold = probe.hold(Operation::Sync, "segment");
+    let (answers, received) = mpsc::channel();
+    let submit = |name: &'static str, append| {
+        let answers = answers.clone();
+        store.submit(append, move |answer| answers.send((name, answer)).unwrap());
+    };
+    submit("delete", Append::delete(stream("s"), ExpectedRevision::Any));
+    assert!(hold.reached_within(PATIENCE));
+    // What brings the stream back is in the log only, where the deletion is not yet durable.
+    submit("back", any("s", [2]));
+    submit("next", at("s", ExpectedRevision::Exactly(Revision(1)), [3]));
+    submit(
+        "refused",
+        at("s", ExpectedRevision::Exactly(Revision(1)), [4]),
+    );
+    drop(hold);
+    let mut told = BTreeMap::new();
+    for _ in 0..4 {
+        let (name, answer) = received.recv_timeout(PATIENCE).unwrap();
+        told.insert(name, answer);
+    }
+    assert_eq!(
+        told["back"].as_ref().unwrap().revisions,
+        [(stream("s"), Revision(1))]
+    );
+    assert_eq!(
+        told["next"].as_ref().unwrap().revisions,
+        [(stream("s"), Revision(2))]
+    );
+    assert!(matches!(
+        told["refused"],
+        Err(AppendError::WrongExpectedRevision { .. })
+    ));
+}
+
+#[test]
 fn of_many_writers_with_one_expectation_exactly_one_wins() {
     let disk = MemoryDisk::new();
     let store = open(&disk, StoreOptions::default());

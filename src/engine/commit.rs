@@ -37,6 +37,8 @@ struct Work {
 /// An answer that waits for the unit it belongs to.
 enum Answer {
     Receipt(Receipt, Done),
+    /// A refusal whose grounds are in the unit, or in front of it.
+    Refusal(AppendError, Done),
     Again(Box<Work>),
 }
 
@@ -50,6 +52,9 @@ struct Stage {
     /// Requests that found no room, in order.
     waiting: VecDeque<(Box<Work>, Box<Resolution>)>,
     waiting_len_bytes: usize,
+    /// Requests that are going round again. Until each of them is back, later ones wait: what a
+    /// connection sends one behind the other is judged in that order.
+    going_round: usize,
     /// Why nothing is taken any more.
     stopped: Option<StorageError>,
     /// Whether the committer's thread sleeps and must be woken.
@@ -107,6 +112,7 @@ impl Committer {
             answers: Vec::new(),
             waiting: VecDeque::new(),
             waiting_len_bytes: 0,
+            going_round: 0,
             stopped: None,
             idle: false,
             ending: false,
@@ -192,19 +198,46 @@ impl Committer {
 
     /// Resolves a request and stages it, or puts it in the queue.
     fn admit(&self, work: Work) {
+        let ready = match self.resolve(&work.prepared) {
+            Err(answer) => Some((work.done, answer)),
+            Ok(resolution) => self.enter(&mut self.stage.lock(), Box::new(work), resolution),
+        };
+        if let Some((done, answer)) = ready {
+            done(answer);
+        }
+    }
+
+    /// The same for a request that went round: it goes in front of all that wait.
+    fn admit_again(&self, work: Work) {
+        let resolved = self.resolve(&work.prepared);
+        let ready = {
+            let mut stage = self.stage.lock();
+            stage.going_round = stage.going_round.saturating_sub(1);
+            match (resolved, stage.stopped.clone()) {
+                (Err(answer), _) => Some((work.done, answer)),
+                (Ok(_), Some(error)) => Some((work.done, Err(AppendError::Storage(error)))),
+                (Ok(resolution), None) => self.stage_one(&mut stage, Box::new(work), &resolution),
+            }
+        };
+        if let Some((done, answer)) = ready {
+            done(answer);
+        }
+    }
+
+    /// What is known of a request's streams, or its answer.
+    fn resolve(
+        &self,
+        prepared: &Prepared,
+    ) -> Result<Box<Resolution>, Result<Receipt, AppendError>> {
         let resolver = Resolver {
             log: &self.log,
             index: &self.index,
             committed: self.committed.end(),
         };
-        let resolution = match resolver.resolve(&work.prepared) {
-            Err(error) => return (work.done)(Err(error)),
-            Ok(Resolved::Repeated(receipt)) => return (work.done)(Ok(receipt)),
-            Ok(Resolved::Ready(resolution)) => resolution,
-        };
-        let ready = self.enter(&mut self.stage.lock(), Box::new(work), resolution);
-        if let Some((done, answer)) = ready {
-            done(answer);
+        match resolver.resolve(prepared) {
+            Err(error) => Err(Err(error)),
+            Ok(Resolved::Repeated(receipt)) => Err(Ok(receipt)),
+            Ok(Resolved::Ready(resolution)) => Ok(resolution),
         }
     }
 
@@ -217,7 +250,8 @@ impl Committer {
         if let Some(error) = &stage.stopped {
             return Some((work.done, Err(AppendError::Storage(error.clone()))));
         }
-        if stage.waiting.is_empty() && self.has_room(stage, work.prepared.len_bytes) {
+        let in_turn = stage.waiting.is_empty() && stage.going_round == 0;
+        if in_turn && self.has_room(stage, work.prepared.len_bytes) {
             return self.stage_one(stage, work, &resolution);
         }
         let len_bytes = stage
@@ -256,7 +290,11 @@ impl Committer {
             request,
         ) {
             Outcome::Staged(receipt) => stage.answers.push(Answer::Receipt(receipt, work.done)),
-            Outcome::Again => stage.answers.push(Answer::Again(work)),
+            Outcome::Refused(error) => stage.answers.push(Answer::Refusal(error, work.done)),
+            Outcome::Again => {
+                stage.going_round += 1;
+                stage.answers.push(Answer::Again(work));
+            }
             Outcome::Answered(answer) => return Some((work.done, answer)),
         }
         None
@@ -267,7 +305,7 @@ impl Committer {
         let mut ready = Vec::new();
         while let Some((work, _)) = stage.waiting.front() {
             let len_bytes = work.prepared.len_bytes;
-            if !self.has_room(stage, len_bytes) {
+            if stage.going_round > 0 || !self.has_room(stage, len_bytes) {
                 break;
             }
             if let Some((work, resolution)) = stage.waiting.pop_front() {
@@ -327,6 +365,7 @@ impl Committer {
         for answer in answers {
             match answer {
                 Answer::Receipt(receipt, done) => done(Ok(receipt)),
+                Answer::Refusal(error, done) => done(Err(error)),
                 Answer::Again(work) => again.push(*work),
             }
         }
@@ -352,12 +391,14 @@ impl Committer {
         };
         for answer in answers {
             match answer {
-                Answer::Receipt(_, done) => done(Err(AppendError::Unknown(error.clone()))),
+                Answer::Receipt(_, done) | Answer::Refusal(_, done) => {
+                    done(Err(AppendError::Unknown(error.clone())));
+                }
                 Answer::Again(work) => (work.done)(Err(AppendError::Storage(stopped.clone()))),
             }
         }
         let behind = behind.into_iter().map(|answer| match answer {
-            Answer::Receipt(_, done) => done,
+            Answer::Receipt(_, done) | Answer::Refusal(_, done) => done,
             Answer::Again(work) => work.done,
         });
         for done in behind.chain(waiting.into_iter().map(|(work, _)| work.done)) {
@@ -370,13 +411,13 @@ impl Committer {
         let again = std::mem::take(&mut *self.again.lock());
         let any = !again.is_empty();
         for work in again {
-            self.admit(work);
+            self.admit_again(work);
         }
         any
     }
 
     fn has_work(&self, stage: &Stage) -> bool {
-        let waiting = !stage.waiting.is_empty() && !self.index.is_full();
+        let waiting = !stage.waiting.is_empty() && stage.going_round == 0 && !self.index.is_full();
         !stage.unit.is_empty() || !stage.answers.is_empty() || waiting
     }
 

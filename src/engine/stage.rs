@@ -2,9 +2,9 @@
 //!
 //! Staging reads memory only, never the disk, over a state that includes everything staged before.
 //! It is deterministic: the same state, request, time and ids give the same verdicts and the same
-//! record bytes, so a replicated log can feed it too. A request is only ever refused on grounds
-//! that are durable: where the grounds are still being written, it goes round again behind their
-//! sync.
+//! record bytes, so a replicated log can feed it too. A refusal is told only when its grounds are
+//! durable; and where only the log can tell what the grounds mean, the request goes round again
+//! behind their sync.
 
 use smallvec::SmallVec;
 
@@ -30,8 +30,10 @@ pub(super) enum Outcome {
     Staged(Receipt),
     /// It changed nothing, and the answer rests on durable events alone.
     Answered(Result<Receipt, AppendError>),
-    /// Something it depends on changed after it was resolved, and may not be durable yet. Resolve
-    /// it again after the unit is.
+    /// It is refused on grounds that may not be durable yet: so it is told once the unit is.
+    Refused(AppendError),
+    /// Something it depends on changed after it was resolved, and only the log can tell what that
+    /// means. Resolve it again once the unit is durable.
     Again,
 }
 
@@ -145,9 +147,13 @@ fn judge_all<'a>(
     {
         match judge(standing, subject.expected, subject.wish, facts.repetition) {
             Ok(verdict) => judged.verdicts.push(verdict),
-            Err(_) if changed => return Err(Outcome::Again),
             Err(refusal) => {
-                return Err(Outcome::Answered(Err(refused(subject, standing, refusal))));
+                let error = refused(subject, standing, refusal);
+                return Err(match changed {
+                    false => Outcome::Answered(Err(error)),
+                    true if may_be_sent_again(index, prepared, resolution) => Outcome::Again,
+                    true => Outcome::Refused(error),
+                });
             }
         }
     }
@@ -178,6 +184,22 @@ fn sent_twice(index: &StageGuard<'_>, prepared: &Prepared, resolution: &Resoluti
         asked.push(event.subject);
         index.id_seen_since(&subject.stream, event.event.id, resolution.at)
     })
+}
+
+/// Whether a refused request may be one whose events came in since it was resolved. Their ids tell;
+/// an id of another expectation's retry does too, and then the log decides.
+fn may_be_sent_again(index: &StageGuard<'_>, prepared: &Prepared, resolution: &Resolution) -> bool {
+    let known = resolution
+        .facts
+        .iter()
+        .any(|facts| facts.repetition != Repetition::None);
+    known
+        || prepared.events.iter().any(|event| {
+            let subject = prepared.subjects.get(event.subject);
+            subject.is_some_and(|subject| {
+                index.id_seen_since(&subject.stream, event.event.id, resolution.at)
+            })
+        })
 }
 
 fn refused(subject: &Subject, standing: Standing, refusal: Refusal) -> AppendError {
