@@ -201,6 +201,10 @@ impl EventLines {
         }
         let position = event.position.to_string();
         let place = format!("{}@{}", event.stream, event.revision);
+        let place = match self.output.columns {
+            Some(columns) => shortened(&place, (columns / 3).min(PLACE_WIDTH_MAX)),
+            None => place,
+        };
         let widen =
             |width: usize, text: &str, max: usize| width.max(measure_text_width(text).min(max));
         self.position_width = widen(self.position_width, &position, usize::MAX);
@@ -251,6 +255,24 @@ pub(super) fn pad(text: &str, width: usize) -> String {
     pad_str(text, width, console::Alignment::Left, None).into_owned()
 }
 
+/// A text within a width of the screen: of a longer one, the beginning and the end.
+fn shortened(text: &str, width: usize) -> String {
+    if measure_text_width(text) <= width {
+        return text.to_owned();
+    }
+    let head = truncate_str(text, width / 2 - 1, "");
+    let mut tail = String::new();
+    let room = width.saturating_sub(measure_text_width(&head) + 2);
+    for letter in text.chars().rev() {
+        tail.insert(0, letter);
+        if measure_text_width(&tail) > room {
+            tail.remove(0);
+            break;
+        }
+    }
+    format!("{head}..{tail}")
+}
+
 /// The data as one line of text.
 fn excerpt(event: &RecordedEvent) -> String {
     match (&event.content_type, std::str::from_utf8(&event.data)) {
@@ -285,6 +307,14 @@ mod tests {
             times,
             ["12 us", "12 ms", "1.5 s", "1 min 15 s", "1 h 01 min"]
         );
+    }
+
+    #[test]
+    fn a_long_text_keeps_both_its_ends() {
+        assert_eq!(shortened("order-1@0", 12), "order-1@0");
+        assert_eq!(shortened("file-rails/CHANGELOG@17", 12), "file-..OG@17");
+        let wide = shortened(&"\u{65e5}".repeat(20), 11);
+        assert!(measure_text_width(&wide) <= 11, "{wide}");
     }
 
     #[test]

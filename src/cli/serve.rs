@@ -46,6 +46,9 @@ pub(super) struct Args {
     #[arg(long, env = "ANNAL_INSECURE",
         value_parser = clap::builder::BoolishValueParser::new())]
     insecure: bool,
+    /// What to write to the standard error beside that: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", env = "ANNAL_LOG", default_value = "warn")]
+    log: tracing_subscriber::filter::LevelFilter,
 }
 
 impl From<ServeError> for Failure {
@@ -66,6 +69,11 @@ pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
     if !args.insecure && !args.tcp.ip().is_loopback() {
         return Err(ServeError::Insecure(args.tcp).into());
     }
+    tracing_subscriber::fmt()
+        .with_max_level(args.log)
+        .with_writer(std::io::stderr)
+        .with_ansi(console::colors_enabled_stderr())
+        .init();
     let stop = Stop::listen()?;
     let store = open_folder(&args.data, Make::Yes)?;
     let options = ServerOptions {

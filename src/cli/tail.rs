@@ -68,6 +68,10 @@ pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
             Seen::Notice { word, position } => {
                 lines.note(&json!({ "notice": word, "position": position.0 }))?;
                 lines.flush()?;
+                if word == "resumed" && !output.json {
+                    let note = "the connection was lost and is back; nothing was left out";
+                    eprintln!("{}", faint(note).for_stderr());
+                }
                 if args.once && word == "caught_up" {
                     break;
                 }

@@ -14,6 +14,7 @@
 //! last event is in the store is not sent. Appends that were on their way when an earlier run ended
 //! may have left gaps, but never further back than the two blocks before the first one that is
 //! missing, so sending begins there, line by line; what is there already is answered as repeated.
+//! Behind that everything is new, and each append depends on the one before it.
 
 mod plan;
 mod send;
@@ -209,6 +210,7 @@ impl Import<'_> {
     }
 
     async fn send_rest(&mut self) -> Result<(), Failure> {
+        self.sender.chain();
         while let Some(block) = self.inbox.recv().await {
             // A bad line comes behind everything before it: send that first.
             let block = match block {

@@ -12,6 +12,11 @@ use crate::model::{Append, ExpectedRevision, Receipt, Revision, StreamName};
 const APPEND_GROUPS: usize = 64;
 const APPEND_LEN_BYTES: usize = 256 * 1024;
 
+/// The most groups on their way: well within what a server takes from one connection, and within
+/// a block, which bounds how far back gaps can be.
+const GROUPS_ON_THEIR_WAY_MAX: usize = 512;
+const _: () = assert!(GROUPS_ON_THEIR_WAY_MAX <= BLOCK_GROUPS);
+
 /// What to do about a conflict.
 pub(super) const CONFLICT_ADVICE: &str = "the n-th line of a stream becomes its revision n - 1: \
     import streams that are new, or run the same input with the same --atomic-by again";
@@ -46,6 +51,9 @@ pub(super) struct Sender<'t> {
     bytes_on_their_way: usize,
     tally: Tally,
     failed: bool,
+    chained: bool,
+    /// A stream that the latest append wrote, and where that ended it.
+    latest: Option<(StreamName, Revision)>,
 }
 
 /// An append that was sent, and what its receipt must say.
@@ -72,6 +80,8 @@ impl<'t> Sender<'t> {
             bytes_on_their_way: 0,
             tally: Tally::default(),
             failed: false,
+            chained: false,
+            latest: None,
         }
     }
 
@@ -83,6 +93,13 @@ impl<'t> Sender<'t> {
     /// What was answered so far.
     pub(super) fn tally(&self) -> Tally {
         self.tally
+    }
+
+    /// From here on nothing that is sent is in the store yet. Each append then also states where the
+    /// one before it ended a stream, so that after a refusal, of a busy server say, everything
+    /// behind it is refused as well, and the order of the log stays that of the lines.
+    pub(super) fn chain(&mut self) {
+        self.chained = true;
     }
 
     /// Takes one group; sends it at once, or soon.
@@ -107,17 +124,19 @@ impl<'t> Sender<'t> {
             return Ok(());
         };
         let groups = building.len();
-        while self.groups_on_their_way + groups > BLOCK_GROUPS
+        while self.groups_on_their_way + groups > GROUPS_ON_THEIR_WAY_MAX
             || (self.bytes_on_their_way > 0
                 && self.bytes_on_their_way + len_bytes > BLOCK_LEN_BYTES)
         {
             self.answer().await?;
         }
+        let latest = self.latest.take().filter(|_| self.chained);
         let Together {
             append,
             events,
             check,
-        } = together(building);
+        } = together(building, latest);
+        self.latest.clone_from(&check);
         self.groups_on_their_way += groups;
         self.bytes_on_their_way += len_bytes;
         let sending = self.target.send(append);
@@ -173,8 +192,8 @@ struct Together {
     check: Option<(StreamName, Revision)>,
 }
 
-/// One append of all groups, with the exact place of every stream in it.
-fn together(groups: Vec<Planned>) -> Together {
+/// One append of all groups, with the exact place of every stream in it, and of one more.
+fn together(groups: Vec<Planned>, behind: Option<(StreamName, Revision)>) -> Together {
     let mut append = Append::new();
     let mut known: HashSet<StreamName> = HashSet::new();
     let mut events = 0;
@@ -194,6 +213,9 @@ fn together(groups: Vec<Planned>) -> Together {
         }
         append = append.event(stream, event);
         events += 1;
+    }
+    if let Some((stream, revision)) = behind.filter(|(stream, _)| !known.contains(stream)) {
+        append = append.expect(stream, ExpectedRevision::Exactly(revision));
     }
     Together {
         append,
