@@ -95,8 +95,8 @@ impl<'t> Sender<'t> {
         self.tally
     }
 
-    /// From here on nothing that is sent is in the store yet. Each append then also states where the
-    /// one before it ended a stream, so that after a refusal, of a busy server say, everything
+    /// From here on nothing that is sent is in the store yet. Each append then also states where
+    /// the one before it ended a stream, so that after a refusal, of a busy server say, everything
     /// behind it is refused as well, and the order of the log stays that of the lines.
     pub(super) fn chain(&mut self) {
         self.chained = true;
