@@ -18,7 +18,7 @@ pub struct StoreOptions {
     /// Fill the next segment with zeros ahead of the writer, which makes syncs faster; useless on
     /// copy-on-write file systems. Default: yes.
     pub zero_fill: bool,
-    /// Blocks of the log kept in memory for readers, in bytes. Default: 32 MiB.
+    /// Blocks of the log kept in memory for readers, in bytes. Default: 24 MiB.
     pub read_cache_bytes: usize,
     /// The newest units kept in memory for live readers, in bytes. Default: 4 MiB.
     pub recent_bytes: usize,
@@ -27,7 +27,7 @@ pub struct StoreOptions {
     /// The part of the index that is not on disk yet, in bytes; two such parts exist at most.
     /// Default: 16 MiB.
     pub index_memory_bytes: usize,
-    /// Blocks of the index kept in memory, in bytes. Default: 32 MiB.
+    /// Blocks of the index kept in memory, in bytes. Default: 24 MiB.
     pub index_cache_bytes: usize,
     /// Events that go into one table of the index before it is written; 1 to 131,072, the default.
     pub index_flush_events: u32,
@@ -80,11 +80,11 @@ impl Default for StoreOptions {
             segment_size_bytes: 256 * 1024 * 1024,
             unit_align_bytes: 8,
             zero_fill: true,
-            read_cache_bytes: 32 * MIB,
+            read_cache_bytes: 24 * MIB,
             recent_bytes: 4 * MIB,
             open_files_max: 256,
             index_memory_bytes: 16 * MIB,
-            index_cache_bytes: 32 * MIB,
+            index_cache_bytes: 24 * MIB,
             index_flush_events: INDEX_FLUSH_EVENTS_MAX,
             idempotence_events: 1_048_576,
             idempotence_requests: 131_072,
