@@ -45,7 +45,7 @@ can be compressed with gzip or zstd.
 The order of lines is the order of the log. The n-th line of a stream becomes its revision
 n - 1, so a stream must be new, or hold the beginning of its lines. A bad line stops the
 import with everything before it done; correct it and run the same command again: it goes
-on where it stopped, and no event is doubled, also after a crash. Memory: about 40 bytes
+on where it stopped, and no event is doubled, also after a crash. Memory: about 20 bytes
 for each stream of the input.
 
 Examples:
@@ -184,6 +184,7 @@ impl Import<'_> {
             }
             self.fill(recent).await?;
             self.send_one_by_one(block).await?;
+            self.sender.settle().await?;
             return self.send_rest().await;
         }
         self.fill(recent).await?;

@@ -94,14 +94,13 @@ where
     }
 }
 
-/// How many lines each stream has had. Streams are known by two hashes, 128 bits together, so that
-/// memory does not depend on their names; keys are random, and a collision would only make the
-/// store refuse an append.
+/// How many lines each stream has had. Streams are known by a hash, so that memory does not depend
+/// on their names. Its key is random, and if two streams had the same, the store would refuse an
+/// append and the next run would succeed.
 #[derive(Debug, Default)]
 struct Numbering {
-    next: HashMap<(u64, u64), Revision>,
-    one: RandomState,
-    other: RandomState,
+    next: HashMap<u64, Revision>,
+    hasher: RandomState,
 }
 
 impl Numbering {
@@ -112,10 +111,7 @@ impl Numbering {
         let mut events = Vec::with_capacity(lines.len());
         for line in lines {
             len_bytes += line.len_bytes() + EVENT_OVERHEAD_BYTES;
-            let key = (
-                self.one.hash_one(&*line.stream),
-                self.other.hash_one(&*line.stream),
-            );
+            let key = self.hasher.hash_one(&*line.stream);
             let next = self.next.entry(key).or_default();
             let revision = *next;
             *next = revision.next();

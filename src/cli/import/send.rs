@@ -1,6 +1,8 @@
 //! Appends on their way: many at once, answered in order.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
+
+use hashbrown::HashSet;
 
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::import::plan::{BLOCK_GROUPS, BLOCK_LEN_BYTES, Planned};
@@ -12,10 +14,10 @@ use crate::model::{Append, ExpectedRevision, Receipt, Revision, StreamName};
 const APPEND_GROUPS: usize = 64;
 const APPEND_LEN_BYTES: usize = 256 * 1024;
 
-/// The most groups on their way: well within what a server takes from one connection, and within
-/// a block, which bounds how far back gaps can be.
-const GROUPS_ON_THEIR_WAY_MAX: usize = 512;
-const _: () = assert!(GROUPS_ON_THEIR_WAY_MAX <= BLOCK_GROUPS);
+/// The most appends on their way: well within what a server takes from one connection, and, as long
+/// as groups are sent one by one, within a block, which bounds how far back gaps can be.
+const ON_THEIR_WAY_MAX: usize = 512;
+const _: () = assert!(ON_THEIR_WAY_MAX <= BLOCK_GROUPS);
 
 /// What to do about a conflict.
 pub(super) const CONFLICT_ADVICE: &str = "the n-th line of a stream becomes its revision n - 1: \
@@ -47,7 +49,6 @@ pub(super) struct Sender<'t> {
     building: Vec<Planned>,
     building_len_bytes: usize,
     on_its_way: VecDeque<OnItsWay>,
-    groups_on_their_way: usize,
     bytes_on_their_way: usize,
     tally: Tally,
     failed: bool,
@@ -60,7 +61,6 @@ pub(super) struct Sender<'t> {
 struct OnItsWay {
     sending: Sending,
     first_line: u64,
-    groups: usize,
     events: u64,
     len_bytes: usize,
     /// One stream and where it must end, to see that the store counts as we do.
@@ -76,7 +76,6 @@ impl<'t> Sender<'t> {
             building: Vec::new(),
             building_len_bytes: 0,
             on_its_way: VecDeque::new(),
-            groups_on_their_way: 0,
             bytes_on_their_way: 0,
             tally: Tally::default(),
             failed: false,
@@ -123,8 +122,7 @@ impl<'t> Sender<'t> {
         let Some(first_line) = building.first().map(|group| group.first_line) else {
             return Ok(());
         };
-        let groups = building.len();
-        while self.groups_on_their_way + groups > GROUPS_ON_THEIR_WAY_MAX
+        while self.on_its_way.len() >= ON_THEIR_WAY_MAX
             || (self.bytes_on_their_way > 0
                 && self.bytes_on_their_way + len_bytes > BLOCK_LEN_BYTES)
         {
@@ -137,13 +135,11 @@ impl<'t> Sender<'t> {
             check,
         } = together(building, latest);
         self.latest.clone_from(&check);
-        self.groups_on_their_way += groups;
         self.bytes_on_their_way += len_bytes;
         let sending = self.target.send(append);
         self.on_its_way.push_back(OnItsWay {
             sending,
             first_line,
-            groups,
             events,
             len_bytes,
             check,
@@ -164,7 +160,6 @@ impl<'t> Sender<'t> {
         let Some(oldest) = self.on_its_way.pop_front() else {
             return Ok(());
         };
-        self.groups_on_their_way -= oldest.groups;
         self.bytes_on_their_way -= oldest.len_bytes;
         let answer = oldest.sending.await;
         let line = oldest.first_line;
