@@ -2,6 +2,8 @@
 //! and a proxy that cuts connections.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod ask;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
