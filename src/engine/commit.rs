@@ -8,6 +8,7 @@
 //! and nothing is ever retried.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -88,6 +89,8 @@ pub(super) struct Committer {
     /// Requests to be resolved again, by a thread that may read the disk.
     again: Mutex<Vec<Work>>,
     again_arrived: Condvar,
+    /// What the background work failed with and tries again.
+    failure: Mutex<Option<StorageError>>,
 }
 
 impl std::fmt::Debug for Committer {
@@ -129,6 +132,7 @@ impl Committer {
             writer: Mutex::new(Some(writer)),
             again: Mutex::new(Vec::new()),
             again_arrived: Condvar::new(),
+            failure: Mutex::new(None),
         }
     }
 
@@ -140,7 +144,7 @@ impl Committer {
     /// Takes a request and returns before it is durable.
     pub(super) fn submit(&self, append: Append, done: Done) {
         match prepare(append, &self.options) {
-            Err(error) => done(Err(error)),
+            Err(error) => tell(done, Err(error)),
             Ok(prepared) => {
                 self.admit(Work { prepared, done });
                 self.wake();
@@ -152,10 +156,10 @@ impl Committer {
     pub(super) fn append(&self, append: Append) -> Result<Receipt, AppendError> {
         let prepared = prepare(append, &self.options)?;
         let slot = Arc::new(Slot::default());
-        let filled = Arc::clone(&slot);
+        let promise = Promise(Arc::clone(&slot));
         self.admit(Work {
             prepared,
-            done: Box::new(move |answer| filled.fill(answer)),
+            done: Box::new(move |answer| promise.0.fill(answer)),
         });
         let answer = loop {
             if let Some(answer) = slot.take() {
@@ -167,7 +171,7 @@ impl Committer {
             };
             let committed = self.commit_once(&mut writer);
             drop(writer);
-            if !self.resolve_again() && !committed && !self.make_room()? {
+            if !self.resolve_again() && !committed && !self.make_room() {
                 break slot.wait();
             }
         };
@@ -175,14 +179,15 @@ impl Committer {
         answer
     }
 
-    /// Flushes the index where nobody else does, since the append may wait for that. Whether there
-    /// was anything to flush.
-    fn make_room(&self) -> Result<bool, StorageError> {
-        match self.options.background {
-            Background::Threads => Ok(false),
-            Background::Manual => {
-                Ok(self.index.flush(self.committed.end(), false)? == Step::Worked)
-            }
+    /// Flushes the index where nobody else does, if appends wait for that. Whether some of them can
+    /// go on, or were refused because the disk failed.
+    fn make_room(&self) -> bool {
+        if self.options.background == Background::Threads || !self.has_waiting() {
+            return false;
+        }
+        match self.index.flush(self.committed.end(), false) {
+            Ok(step) => step == Step::Worked,
+            Err(error) => self.background_failed(error),
         }
     }
 
@@ -190,9 +195,7 @@ impl Committer {
     fn hand_over(&self) {
         match self.options.background {
             Background::Threads => self.wake(),
-            Background::Manual => {
-                self.drain();
-            }
+            Background::Manual => while self.drain() || self.make_room() {},
         }
     }
 
@@ -203,7 +206,7 @@ impl Committer {
             Ok(resolution) => self.enter(&mut self.stage.lock(), Box::new(work), resolution),
         };
         if let Some((done, answer)) = ready {
-            done(answer);
+            tell(done, answer);
         }
     }
 
@@ -220,7 +223,7 @@ impl Committer {
             }
         };
         if let Some((done, answer)) = ready {
-            done(answer);
+            tell(done, answer);
         }
     }
 
@@ -364,8 +367,8 @@ impl Committer {
         let mut again = Vec::new();
         for answer in answers {
             match answer {
-                Answer::Receipt(receipt, done) => done(Ok(receipt)),
-                Answer::Refusal(error, done) => done(Err(error)),
+                Answer::Receipt(receipt, done) => tell(done, Ok(receipt)),
+                Answer::Refusal(error, done) => tell(done, Err(error)),
                 Answer::Again(work) => again.push(*work),
             }
         }
@@ -376,34 +379,77 @@ impl Committer {
     }
 
     fn poison(&self, error: StorageError, answers: Vec<Answer>) {
+        let stopped = self.stop_with(&error);
+        for answer in answers {
+            match answer {
+                Answer::Receipt(_, done) | Answer::Refusal(_, done) => {
+                    tell(done, Err(AppendError::Unknown(error.clone())));
+                }
+                Answer::Again(work) => {
+                    tell(work.done, Err(AppendError::Storage(stopped.clone())));
+                }
+            }
+        }
+    }
+
+    /// Takes nothing any more, and refuses what is not being written: that is certainly not in the
+    /// log. Gives what it is refused with.
+    fn stop_with(&self, error: &StorageError) -> StorageError {
         let stopped = match error.clone() {
             error @ (StorageError::Poisoned(_) | StorageError::Closed) => error,
             error => StorageError::Poisoned(Arc::new(error)),
         };
-        let (behind, waiting) = {
+        let behind = {
             let mut stage = self.stage.lock();
             stage.stopped = Some(stopped.clone());
             stage.unit = UnitBuffer::new(self.committed.end());
-            (
-                std::mem::take(&mut stage.answers),
-                std::mem::take(&mut stage.waiting),
-            )
+            std::mem::take(&mut stage.answers)
         };
-        for answer in answers {
-            match answer {
-                Answer::Receipt(_, done) | Answer::Refusal(_, done) => {
-                    done(Err(AppendError::Unknown(error.clone())));
-                }
-                Answer::Again(work) => (work.done)(Err(AppendError::Storage(stopped.clone()))),
-            }
+        for answer in behind {
+            let done = match answer {
+                Answer::Receipt(_, done) | Answer::Refusal(_, done) => done,
+                Answer::Again(work) => work.done,
+            };
+            tell(done, Err(AppendError::Storage(stopped.clone())));
         }
-        let behind = behind.into_iter().map(|answer| match answer {
-            Answer::Receipt(_, done) | Answer::Refusal(_, done) => done,
-            Answer::Again(work) => work.done,
-        });
-        for done in behind.chain(waiting.into_iter().map(|(work, _)| work.done)) {
-            done(Err(AppendError::Storage(stopped.clone())));
+        self.refuse_waiting(&stopped);
+        stopped
+    }
+
+    /// Refuses the requests that wait for room. Whether there were any.
+    pub(super) fn refuse_waiting(&self, error: &StorageError) -> bool {
+        let waiting = {
+            let mut stage = self.stage.lock();
+            stage.waiting_len_bytes = 0;
+            std::mem::take(&mut stage.waiting)
+        };
+        let any = !waiting.is_empty();
+        for (work, _) in waiting {
+            tell(work.done, Err(AppendError::Storage(error.clone())));
         }
+        any
+    }
+
+    /// A step of the background work failed. A disk without space may get some, so only what waits
+    /// for the index is refused; anything else stops the store. Whether appends were refused.
+    pub(super) fn background_failed(&self, error: StorageError) -> bool {
+        if !error.is_for_want_of_space() {
+            self.stop_with(&error);
+            return true;
+        }
+        let refused = self.index.is_full() && self.refuse_waiting(&error);
+        *self.failure.lock() = Some(error);
+        refused
+    }
+
+    /// The background work that failed was done after all.
+    pub(super) fn background_recovered(&self) {
+        *self.failure.lock() = None;
+    }
+
+    /// What stopped the store, or what the background work fails with.
+    pub(super) fn failure(&self) -> Option<StorageError> {
+        self.stopped().or_else(|| self.failure.lock().clone())
     }
 
     /// Sends every request round again whose grounds have become durable.
@@ -419,6 +465,11 @@ impl Committer {
     fn has_work(&self, stage: &Stage) -> bool {
         let waiting = !stage.waiting.is_empty() && stage.going_round == 0 && !self.index.is_full();
         !stage.unit.is_empty() || !stage.answers.is_empty() || waiting
+    }
+
+    /// Whether requests wait for room.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.stage.lock().waiting.is_empty()
     }
 
     /// Wakes the committer's thread, if it sleeps and there is work.
@@ -498,7 +549,23 @@ impl Committer {
 
 fn answer_all(ready: &mut Vec<Ready>) {
     for (done, answer) in ready.drain(..) {
-        done(answer);
+        tell(done, answer);
+    }
+}
+
+/// Gives an answer. Who panics over it has said so, and does not take the others' answers with him.
+fn tell(done: Done, answer: Result<Receipt, AppendError>) {
+    let _panicked = catch_unwind(AssertUnwindSafe(|| done(answer)));
+}
+
+/// That a slot will be filled: also where the answer is lost with a thread that panicked.
+struct Promise(Arc<Slot>);
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        let lost = || Err(AppendError::Unknown(StorageError::Closed));
+        self.0.answer.lock().get_or_insert_with(lost);
+        self.0.filled.notify_one();
     }
 }
 

@@ -3,9 +3,11 @@
 //! Every piece of work is a bounded step of the layer that it belongs to; here is only who calls it
 //! and when. Nothing here is needed for what was acknowledged to be safe.
 
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -21,11 +23,14 @@ const AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// Wakes a keeper, and tells it to end.
 #[derive(Debug, Default)]
 pub(super) struct Bell {
+    /// Whether it rang since the keeper last went to work: also while he works, so that what came
+    /// behind his last look is not missed.
+    rung: AtomicBool,
     /// Whether the keeper sleeps until it is woken, so that ringing costs a commit next to nothing
     /// at any other time.
     asleep: AtomicBool,
-    state: Mutex<BellState>,
-    rung: Condvar,
+    ended: Mutex<bool>,
+    changed: Condvar,
 }
 
 /// A bell for each keeper.
@@ -35,46 +40,42 @@ pub(super) struct Bells {
     pub(super) index: Bell,
 }
 
-#[derive(Debug, Default)]
-struct BellState {
-    rung: bool,
-    ended: bool,
-}
-
 impl Bell {
     /// Something may be there to do.
     pub(super) fn ring(&self) {
-        if self.asleep.swap(false, Ordering::AcqRel) {
-            self.state.lock().rung = true;
-            self.rung.notify_one();
+        // Whoever rings sets one and asks for the other, whoever goes to sleep the other way round:
+        // so one of the two sees the other.
+        self.rung.store(true, Ordering::SeqCst);
+        if self.asleep.swap(false, Ordering::SeqCst) {
+            drop(self.ended.lock());
+            self.changed.notify_one();
         }
     }
 
     /// Nothing is to be done any more.
     pub(super) fn end(&self) {
-        self.state.lock().ended = true;
-        self.rung.notify_one();
+        *self.ended.lock() = true;
+        self.changed.notify_one();
     }
 
     /// Waits so long; or until the bell rings, and then for some time at most. Whether to go on.
     fn wait(&self, next: Next) -> bool {
-        let pause = match next {
-            Next::Now => Duration::ZERO,
-            Next::After(pause) => pause,
-            Next::WhenCalled => IDLE,
+        let (pause, called) = match next {
+            Next::Now => (Duration::ZERO, false),
+            Next::After(pause) => (pause, false),
+            Next::WhenCalled => (IDLE, true),
         };
         let deadline = Instant::now() + pause;
-        let mut state = self.state.lock();
-        if next == Next::WhenCalled {
-            self.asleep.store(true, Ordering::Release);
-        }
-        while !state.ended && !state.rung {
-            if self.rung.wait_until(&mut state, deadline).timed_out() {
+        let mut ended = self.ended.lock();
+        self.asleep.store(called, Ordering::SeqCst);
+        while !(*ended || called && self.rung.load(Ordering::SeqCst)) {
+            if self.changed.wait_until(&mut ended, deadline).timed_out() {
                 break;
             }
         }
-        state.rung = false;
-        !state.ended
+        self.asleep.store(false, Ordering::SeqCst);
+        self.rung.store(false, Ordering::SeqCst);
+        !*ended
     }
 }
 
@@ -82,7 +83,7 @@ impl Bell {
 type Job = fn(&Shared);
 
 /// Starts the store's threads.
-pub(super) fn start(shared: &Arc<Shared>) -> Result<Vec<JoinHandle<()>>, StorageError> {
+pub(super) fn start(shared: &Arc<Shared>) -> Result<(), StorageError> {
     let jobs: [(&str, Job); 4] = [
         ("annal-commit", |shared| shared.committer.run()),
         ("annal-resolve", |shared| shared.committer.run_again()),
@@ -93,15 +94,25 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<Vec<JoinHandle<()>>, Storage
             keep(shared, |shared| &shared.bells.index, Shared::index_step)
         }),
     ];
-    let mut threads = Vec::with_capacity(jobs.len());
+    let mut ids = Vec::with_capacity(jobs.len());
     for (name, job) in jobs {
-        let shared = Arc::clone(shared);
-        let thread = thread::Builder::new()
-            .name(name.into())
-            .spawn(move || job(&shared));
-        threads.push(thread.map_err(|error| StorageError::io("start a thread for", name, error))?);
+        let mine = Arc::clone(shared);
+        let spawned = thread::Builder::new().name(name.into()).spawn(move || {
+            let job = AssertUnwindSafe(|| job(&mine));
+            if catch_unwind(job).is_err() {
+                // Nobody would do its work, and appends would wait for that.
+                let panicked = io::Error::other("it panicked");
+                let error = StorageError::io("go on with the thread", name, panicked);
+                mine.committer.background_failed(error);
+            }
+        });
+        let thread =
+            spawned.map_err(|error| StorageError::io("start a thread for", name, error))?;
+        ids.push(thread.thread().id());
+        shared.threads.lock().push(thread);
     }
-    Ok(threads)
+    let _only_here = shared.thread_ids.set(ids);
+    Ok(())
 }
 
 fn keep(
@@ -110,11 +121,24 @@ fn keep(
     step: fn(&Shared) -> Result<Next, StorageError>,
 ) {
     let mut next = Next::Now;
+    let mut failed = false;
     while bell(shared).wait(next) {
-        next = step(shared).unwrap_or_else(|error| {
-            shared.background_failed(error);
-            Next::After(AFTER_FAILURE)
-        });
+        next = match step(shared) {
+            Ok(next) => {
+                if std::mem::take(&mut failed) {
+                    shared.committer.background_recovered();
+                }
+                next
+            }
+            Err(error) => {
+                failed = true;
+                shared.committer.background_failed(error);
+                if shared.committer.stopped().is_some() {
+                    return;
+                }
+                Next::After(AFTER_FAILURE)
+            }
+        };
     }
 }
 
@@ -127,4 +151,19 @@ pub(super) enum Next {
     After(Duration),
     /// When something happened.
     WhenCalled,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bell_that_rang_while_the_keeper_worked_wakes_him_at_once() {
+        let bell = Bell::default();
+        let begun = Instant::now();
+        assert!(bell.wait(Next::Now));
+        bell.ring();
+        assert!(bell.wait(Next::WhenCalled));
+        assert!(begun.elapsed() < IDLE);
+    }
 }

@@ -36,8 +36,8 @@ pub(crate) use read::{Reading, Record, StreamStart, block_on_until};
 pub use verify::verify;
 
 use std::path::Path;
-use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -51,14 +51,22 @@ use committed::Committed;
 use keeper::{Bells, Next};
 
 /// An open store. Cloning is cheap; the last clone that is dropped closes it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Store(Arc<Owner>);
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store")
+            .field("id", &self.id())
+            .field("committed", &self.committed())
+            .finish_non_exhaustive()
+    }
+}
 
 /// Ends the threads when the last handle goes.
 #[derive(Debug)]
 struct Owner {
     shared: Arc<Shared>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// What the store's threads share with its handles.
@@ -72,7 +80,9 @@ struct Shared {
     background: Background,
     bells: Arc<Bells>,
     recovery: RecoveryReport,
-    background_failure: Mutex<Option<StorageError>>,
+    /// Held while the store is closed.
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    thread_ids: OnceLock<Vec<ThreadId>>,
 }
 
 impl Store {
@@ -153,16 +163,14 @@ impl Store {
             background,
             bells,
             recovery: report,
-            background_failure: Mutex::new(None),
+            threads: Mutex::new(Vec::new()),
+            thread_ids: OnceLock::new(),
         });
-        let threads = match background {
-            Background::Threads => keeper::start(&shared)?,
-            Background::Manual => Vec::new(),
-        };
-        Ok(Self(Arc::new(Owner {
-            shared,
-            threads: Mutex::new(threads),
-        })))
+        let owner = Owner { shared };
+        if background == Background::Threads {
+            keeper::start(&owner.shared)?;
+        }
+        Ok(Self(Arc::new(owner)))
     }
 
     /// Appends, and returns when everything is on stable storage.
@@ -175,7 +183,7 @@ impl Store {
 
     /// Appends without waiting: `done` is called with what [`Self::append`] would return. It runs
     /// on the thread that commits, before the next commit begins, so it must be quick and must not
-    /// call [`Self::append`]; calling `submit` is fine.
+    /// call [`Self::append`]; calling `submit` is fine, and so is letting go of the last handle.
     pub fn submit(
         &self,
         append: Append,
@@ -256,16 +264,29 @@ impl Store {
         let shared = &self.0.shared;
         loop {
             let committed = shared.committer.drain();
-            let log = shared.log_step()?;
-            let index = shared.index_step()?;
+            let (log, index) = shared
+                .log_step()
+                .and_then(|log| Ok((log, shared.index_step()?)))
+                .inspect_err(|error| {
+                    shared.committer.background_failed(error.clone());
+                })?;
             if !committed && log != Next::Now && index != Next::Now {
+                shared.committer.background_recovered();
                 return Ok(());
             }
         }
     }
 
+    /// What stopped the store, or else what the background work has failed with and tries again:
+    /// a disk without space.
+    #[must_use]
+    pub fn failure(&self) -> Option<StorageError> {
+        self.0.shared.committer.failure()
+    }
+
     /// Finishes what was accepted, writes the index and closes the files. Other handles of the
-    /// store get [`StorageError::Closed`] from then on.
+    /// store get [`StorageError::Closed`] from then on. Where an answer is given to
+    /// [`Self::submit`], it returns at once and closes the store behind that.
     ///
     /// # Errors
     /// What went wrong on the way; everything acknowledged is safe all the same.
@@ -277,24 +298,19 @@ impl Store {
 impl Owner {
     fn close(&self) -> Result<(), StorageError> {
         let shared = &self.shared;
-        shared.committer.stop();
-        shared.bells.log.end();
-        shared.bells.index.end();
-        let threads = std::mem::take(&mut *self.threads.lock());
-        for thread in threads {
-            // A thread that panicked has said so; what it was doing is not needed for safety.
-            let _panicked = thread.join();
+        shared.end();
+        let threads = shared.thread_ids.get();
+        if !threads.is_some_and(|ids| ids.contains(&thread::current().id())) {
+            return shared.close();
         }
-        shared.committer.drain();
-        shared.committed.close();
-        let Some(writer) = shared.committer.take_writer() else {
-            return Ok(());
-        };
-        if let Some(error @ StorageError::Poisoned(_)) = shared.committer.stopped() {
-            return Err(error);
-        }
-        while shared.index.flush(shared.committed.end(), true)? == Step::Worked {}
-        writer.close(&shared.log)
+        // A thread cannot wait for its own end.
+        let shared = Arc::clone(shared);
+        let name = "annal-close";
+        let closing = thread::Builder::new().name(name.into());
+        let closing = closing.spawn(move || drop(shared.close()));
+        closing
+            .map(drop)
+            .map_err(|error| StorageError::io("start a thread for", name, error))
     }
 }
 
@@ -306,6 +322,49 @@ impl Drop for Owner {
 }
 
 impl Shared {
+    /// Takes nothing any more, and tells the threads to end.
+    fn end(&self) {
+        self.committer.stop();
+        self.bells.log.end();
+        self.bells.index.end();
+    }
+
+    fn close(&self) -> Result<(), StorageError> {
+        let mut threads = self.threads.lock();
+        for thread in threads.drain(..) {
+            // A thread that panicked has said so; what it was doing is not needed for safety.
+            let _panicked = thread.join();
+        }
+        self.finish();
+        self.committed.close();
+        let Some(writer) = self.committer.take_writer() else {
+            return Ok(());
+        };
+        if let Some(error @ StorageError::Poisoned(_)) = self.committer.stopped() {
+            return Err(error);
+        }
+        while self.index.flush(self.committed.end(), true)? == Step::Worked {}
+        writer.close(&self.log)
+    }
+
+    /// Answers everything that was accepted, also what waits for the index.
+    fn finish(&self) {
+        self.committer.drain();
+        while self.committer.has_waiting() {
+            match self.index.flush(self.committed.end(), false) {
+                Ok(Step::Worked) => {
+                    self.committer.drain();
+                }
+                Ok(Step::Idle | Step::Waiting) => break,
+                Err(error) => {
+                    self.committer.background_failed(error);
+                    break;
+                }
+            }
+        }
+        self.committer.refuse_waiting(&StorageError::Closed);
+    }
+
     /// One step of the log's background work.
     fn log_step(&self) -> Result<Next, StorageError> {
         self.log
@@ -327,10 +386,6 @@ impl Shared {
         let worked =
             self.index.rebuild_step()? == Step::Worked || self.index.merge_step()? == Step::Worked;
         Ok(if worked { Next::Now } else { Next::WhenCalled })
-    }
-
-    fn background_failed(&self, error: StorageError) {
-        *self.background_failure.lock() = Some(error);
     }
 }
 

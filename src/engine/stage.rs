@@ -23,6 +23,11 @@ use crate::model::{
     ContentType, EventType, NewEvent, Position, Revision, StreamMetadata, StreamName, Timestamp,
 };
 
+/// The most bytes of metadata that the store writes for one append, to bring deleted streams back.
+const OWN_LEN_BYTES_MAX: usize = 1024 * 1024;
+/// What such an event takes beside its stream's name and the metadata, in bytes, at most.
+const OWN_RECORD_LEN_BYTES: usize = 128;
+
 /// What became of a request at the stage.
 #[derive(Debug)]
 pub(super) enum Outcome {
@@ -52,6 +57,9 @@ pub(super) fn stage(
     };
     if let Some(receipt) = judged.repeated(prepared, resolution, identity) {
         return Outcome::Answered(Ok(receipt));
+    }
+    if let Err(error) = judged.check_own_len(prepared) {
+        return Outcome::Refused(error);
     }
     let first = unit.end_position();
     let mut writer = Writer {
@@ -290,6 +298,43 @@ impl Judged<'_> {
             revisions,
             token,
             repeated: true,
+        })
+    }
+
+    /// The store's own events come on top of what the limits of an append allow: a unit has room
+    /// for so much of them.
+    fn check_own_len(&self, prepared: &Prepared) -> Result<(), AppendError> {
+        let own_len = |(index, subject): (usize, &Subject)| {
+            let place = subject.describes.unwrap_or(index);
+            let entry = self.entries.get(place);
+            if subject.wish != Wish::Write || !entry.is_some_and(|one| standing(one).deleted) {
+                return 0;
+            }
+            let mut events = prepared.events.iter().rev();
+            let json = match subject.describes {
+                Some(_) => events
+                    .find(|event| event.subject == index)
+                    .map(|event| &event.event.data),
+                None => self
+                    .deleted
+                    .get(index)
+                    .copied()
+                    .flatten()
+                    .map(|one| &one.json),
+            };
+            json.map_or(0, |json| {
+                json.len() + subject.stream.len() + OWN_RECORD_LEN_BYTES
+            })
+        };
+        let own: usize = prepared.subjects.iter().enumerate().map(own_len).sum();
+        if own <= OWN_LEN_BYTES_MAX {
+            return Ok(());
+        }
+        let wide = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
+        Err(AppendError::OverLimit {
+            what: "the metadata that brings deleted streams back, in bytes,",
+            value: wide(own),
+            max: wide(OWN_LEN_BYTES_MAX),
         })
     }
 

@@ -62,6 +62,17 @@ impl StorageError {
         }
     }
 
+    /// Whether the disk has no space left: then the same may succeed later.
+    pub(crate) fn is_for_want_of_space(&self) -> bool {
+        let full = |kind| {
+            matches!(
+                kind,
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            )
+        };
+        matches!(self, Self::Io { source, .. } if full(source.kind()))
+    }
+
     /// Damage found in a file.
     pub(crate) fn damaged(file: &str, offset: u64, source: FormatError) -> Self {
         Self::Damaged {

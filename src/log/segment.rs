@@ -46,12 +46,15 @@ pub(super) fn create_segment(
             segment: id,
             capacity,
         };
-        file.write_all_at(0, &header.encode())
-            .map_err(|error| StorageError::io("write", &name, error))?;
-        file.sync_data()
-            .map_err(|error| StorageError::io("sync", &name, error))?;
-        disk.sync_directory()
-            .map_err(|error| StorageError::io("sync the directory of", &name, error))?;
+        let made = file
+            .write_all_at(0, &header.encode())
+            .and_then(|()| file.sync_data())
+            .and_then(|()| disk.sync_directory());
+        if let Err(error) = made {
+            // So that a disk that stays full does not fill with beginnings.
+            let _stays = disk.remove(&name);
+            return Err(StorageError::io("make", &name, error));
+        }
         return Ok(Spare {
             id,
             file,

@@ -17,7 +17,8 @@ pub(crate) struct UnitBuffer {
     records: Vec<RecordEntry>,
     checksums: ChecksumList,
     trailer: Trailer,
-    states_len: usize,
+    /// No less than the length of the trailer, in bytes.
+    trailer_len_max: usize,
 }
 
 /// A unit that is ready to be written.
@@ -48,7 +49,7 @@ impl UnitBuffer {
             records: Vec::new(),
             checksums: ChecksumList::default(),
             trailer: Trailer::default(),
-            states_len: 0,
+            trailer_len_max: 16,
         }
     }
 
@@ -66,24 +67,22 @@ impl UnitBuffer {
 
     /// Says that the records since the last such call are one append.
     pub(crate) fn end_append(&mut self, entry: AppendEntry) {
+        let request = entry.request.as_ref();
+        self.trailer_len_max += 8 + request.map_or(0, |request| 32 + request.principal.len());
         self.trailer.appends.push(entry);
     }
 
     /// Adds a state record.
     pub(crate) fn push_state(&mut self, state: StateRecord) {
-        self.states_len += state.key.len() + state.value.as_ref().map_or(0, |value| value.len());
+        let value_len = state.value.as_ref().map_or(0, |value| value.len());
+        self.trailer_len_max += 16 + state.key.len() + value_len;
         self.trailer.states.push(state);
     }
 
     /// About how long the unit will be, in bytes: exact for the records, a little more than enough
     /// for the rest.
     pub(crate) fn len_bytes(&self) -> usize {
-        let appends = self.trailer.appends.iter().map(|append| {
-            let request = append.request.as_ref();
-            8 + request.map_or(0, |request| 32 + request.principal.len())
-        });
-        let states = self.states_len + 16 * self.trailer.states.len();
-        self.bytes.len() + appends.sum::<usize>() + states + 16
+        self.bytes.len() + self.trailer_len_max
     }
 
     /// How many events it has.

@@ -1,0 +1,254 @@
+//! Promises of a store in trouble: every append is answered, whatever fails, closes or panics around
+//! it, and the answer is true.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use annal::disk::{Fault, MemoryDisk, Operation, ProbeDisk, SimulatedHost};
+use annal::{
+    Append, AppendError, Background, Direction, EventType, ExpectedRevision, NewEvent, ReadFrom,
+    Receipt, StorageError, Store, StoreOptions, StreamName,
+};
+use uuid::Uuid;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+type Answer = Result<Receipt, AppendError>;
+
+fn stream(name: &str) -> StreamName {
+    StreamName::new(name).unwrap()
+}
+
+fn event(id: u128, len: usize) -> NewEvent {
+    NewEvent::binary(EventType::new("Happened").unwrap(), vec![7; len]).with_id(Uuid::from_u128(id))
+}
+
+fn append(name: &str, id: u128) -> Append {
+    at(name, ExpectedRevision::Any, id)
+}
+
+fn at(name: &str, expected: ExpectedRevision, id: u128) -> Append {
+    Append::to(stream(name), expected, [event(id, 10)])
+}
+
+fn manual() -> StoreOptions {
+    let mut options = StoreOptions::default();
+    options.background = Background::Manual;
+    options
+}
+
+struct Setup {
+    disk: MemoryDisk,
+    probe: ProbeDisk,
+    host: Arc<SimulatedHost>,
+    store: Store,
+}
+
+fn setup(options: StoreOptions) -> Setup {
+    let disk = MemoryDisk::new();
+    let probe = ProbeDisk::new(Arc::new(disk.clone()));
+    let host = Arc::new(SimulatedHost::new(1));
+    let store = Store::open_on(Arc::new(probe.clone()), host.clone(), options).unwrap();
+    Setup {
+        disk,
+        probe,
+        host,
+        store,
+    }
+}
+
+fn submit(store: &Store, answers: &Sender<Answer>, append: Append) {
+    let answers = answers.clone();
+    store.submit(append, move |answer| drop(answers.send(answer)));
+}
+
+fn next(answers: &Receiver<Answer>) -> Answer {
+    answers.recv_timeout(PATIENCE).unwrap()
+}
+
+fn ids(store: &Store) -> Vec<u128> {
+    let events = store
+        .read_all(ReadFrom::Start, Direction::Forwards, None)
+        .unwrap();
+    events.map(|event| event.unwrap().id.as_u128()).collect()
+}
+
+#[test]
+fn closing_answers_every_append_that_waits_for_the_index() {
+    let mut options = manual();
+    options.index_flush_events = 2;
+    let Setup {
+        disk, host, store, ..
+    } = setup(options);
+    let (answers, received) = mpsc::channel();
+    for id in 0..20 {
+        submit(&store, &answers, append("a", id));
+    }
+    store.close().unwrap();
+    let mut made = 0;
+    for _ in 0..20 {
+        match received.try_recv().unwrap() {
+            Ok(_) => made += 1,
+            Err(AppendError::Storage(StorageError::Closed)) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(made >= 4, "{made}");
+    let store = Store::open_on(Arc::new(disk), host, manual()).unwrap();
+    assert_eq!(ids(&store).len(), made);
+}
+
+#[test]
+fn a_full_disk_answers_the_appends_that_wait_for_the_index() {
+    let mut options = StoreOptions::default();
+    options.index_flush_events = 2;
+    let Setup { probe, store, .. } = setup(options);
+    let full = Fault::at(Operation::Write).named("table").forever();
+    probe.fail(full.error(io::ErrorKind::StorageFull));
+    let (answers, received) = mpsc::channel();
+    for id in 0..20 {
+        submit(&store, &answers, append("a", id));
+    }
+    let answers: Vec<Answer> = (0..20).map(|_| next(&received)).collect();
+    let refused = |answer: &&Answer| matches!(answer, Err(AppendError::Storage(_)));
+    assert!(answers.iter().filter(refused).count() > 0);
+    assert!(store.failure().is_some());
+}
+
+#[test]
+fn an_append_that_was_refused_for_want_of_space_is_never_made() {
+    let mut options = manual();
+    options.index_flush_events = 2;
+    let Setup { probe, store, .. } = setup(options);
+    for id in 0..4 {
+        store.append(append("a", id)).unwrap();
+    }
+    let full = Fault::at(Operation::Write).named("table").forever();
+    probe.fail(full.error(io::ErrorKind::StorageFull));
+    let refused = store.append(append("a", 4)).unwrap_err();
+    assert!(matches!(refused, AppendError::Storage(_)), "{refused}");
+    probe.heal();
+    store.append(append("a", 5)).unwrap();
+    store.maintain().unwrap();
+    assert_eq!(ids(&store), [0, 1, 2, 3, 5]);
+    assert!(store.failure().is_none(), "what is over is not told");
+}
+
+#[test]
+fn a_failure_in_the_background_stops_the_store() {
+    let Setup {
+        disk,
+        probe,
+        host,
+        store,
+    } = setup(manual());
+    store.append(append("a", 1)).unwrap();
+    host.advance_us(60_000);
+    probe.fail(Fault::at(Operation::Sync).named("floor"));
+    store.maintain().unwrap_err();
+    let refused = store.append(append("a", 2)).unwrap_err();
+    let poisoned = |error| matches!(error, AppendError::Storage(StorageError::Poisoned(_)));
+    assert!(poisoned(refused));
+    assert!(store.failure().is_some());
+    assert_eq!(ids(&store), [1], "reads go on");
+    assert!(store.close().is_err());
+    let store = Store::open_on(Arc::new(disk), host, manual()).unwrap();
+    store.append(append("a", 3)).unwrap();
+    assert_eq!(ids(&store), [1, 3]);
+}
+
+#[test]
+fn a_disk_too_full_for_the_spare_stops_nothing() {
+    let Setup { probe, store, .. } = setup(manual());
+    let large = Append::to(
+        stream("a"),
+        ExpectedRevision::Any,
+        [event(1, 400_000), event(2, 200_000)],
+    );
+    store.append(large).unwrap();
+    let full = Fault::at(Operation::Write)
+        .named("segment-00000001")
+        .touching(4096..u64::MAX)
+        .forever();
+    probe.fail(full.error(io::ErrorKind::StorageFull));
+    drop(store.maintain());
+    assert!(probe.failures() > 0);
+    store.append(append("a", 3)).unwrap();
+    assert!(store.failure().is_some());
+    probe.heal();
+    store.maintain().unwrap();
+    assert!(store.failure().is_none());
+    assert_eq!(ids(&store), [1, 2, 3]);
+}
+
+#[test]
+fn an_answer_that_panics_takes_no_other_with_it() {
+    let Setup { probe, store, .. } = setup(StoreOptions::default());
+    let (answers, received) = mpsc::channel();
+    let hold = probe.hold(Operation::Sync, "segment");
+    submit(&store, &answers, append("a", 1));
+    assert!(hold.reached_within(PATIENCE));
+    store.submit(append("a", 2), |_| panic!("as the test wants it"));
+    submit(&store, &answers, append("a", 3));
+    drop(hold);
+    next(&received).unwrap();
+    next(&received).unwrap();
+    submit(&store, &answers, append("a", 4));
+    next(&received).unwrap();
+}
+
+#[test]
+fn the_last_handle_may_go_where_an_answer_is_given() {
+    let Setup {
+        disk,
+        probe,
+        host,
+        store,
+    } = setup(StoreOptions::default());
+    let (answers, received) = mpsc::channel();
+    let hold = probe.hold(Operation::Sync, "segment");
+    let last = store.clone();
+    store.submit(append("a", 1), move |answer| {
+        drop(last);
+        drop(answers.send(answer));
+    });
+    assert!(hold.reached_within(PATIENCE));
+    drop(store);
+    drop(hold);
+    next(&received).unwrap();
+    let begun = Instant::now();
+    let again = loop {
+        match Store::open_on(Arc::new(disk.clone()), host.clone(), manual()) {
+            Ok(store) => break store,
+            Err(error) => assert!(begun.elapsed() < PATIENCE, "{error}"),
+        }
+        thread::yield_now();
+    };
+    assert_eq!(ids(&again), [1]);
+}
+
+#[test]
+fn bringing_back_a_stream_never_makes_a_unit_too_long() {
+    let Setup { store, .. } = setup(manual());
+    store.append(append("a", 1)).unwrap();
+    store
+        .append(Append::delete(stream("a"), ExpectedRevision::Any))
+        .unwrap();
+    let json = format!("{{\"mine\":\"{}\"}}", "x".repeat(12 << 20));
+    let described = NewEvent::json(EventType::new("$metadata").unwrap(), json);
+    let metadata = Append::to(stream("$$a"), ExpectedRevision::Any, [described]);
+    let refused = store.append(metadata).unwrap_err();
+    assert!(
+        matches!(refused, AppendError::OverLimit { .. }),
+        "{refused}"
+    );
+    store.append(append("a", 2)).unwrap();
+}
