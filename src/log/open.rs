@@ -193,8 +193,11 @@ fn repair(
                 };
                 name.to_string()
             })
-            .find(|name| !taken(name))
-            .unwrap_or_else(|| FileName::StoreDraft.to_string());
+            .find(|name| !taken(name));
+        let quarantine = quarantine.ok_or_else(|| {
+            let error = io::Error::other("every name for a quarantine file is taken");
+            StorageError::io("create", "quarantine", error)
+        })?;
         write_new(disk, &quarantine, &bytes)?;
         let synced = disk.sync_directory();
         synced.map_err(|error| StorageError::io("sync the directory of", &quarantine, error))?;

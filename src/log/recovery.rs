@@ -288,10 +288,22 @@ impl Survey {
             if !goes_on {
                 self.spare = segments.next();
                 self.report.end = expected.position;
-                return self.judge(expected, why);
+                self.judge(expected, why)?;
+                self.put_back_spare();
+                return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// A segment whose first unit was cut short is a spare again: what is in front of it goes on
+    /// being the active one, and is sealed only when a unit bears witness for it.
+    fn put_back_spare(&mut self) {
+        let has_units = |walked: &Walked| walked.facts.end_offset > HEADER_LEN_BYTES;
+        let empty = self.walked.last().is_some_and(|last| !has_units(last));
+        if self.walked.len() > 1 && empty && self.spare.is_none() {
+            self.spare = self.walked.pop().map(|last| last.spare);
+        }
     }
 
     /// The facts in the checkpoint, if there is one of the first segment and it is whole.

@@ -4,6 +4,8 @@
 use std::io;
 use std::sync::Arc;
 
+use parking_lot::MutexGuard;
+
 use crate::disk::DiskFile;
 use crate::format::footer::{BLOCK_EVENTS, Digest, LEAF_EVENTS, Mark};
 use crate::format::manifest::{CheckpointEntry, SealedSegment};
@@ -103,9 +105,24 @@ struct Full {
 }
 
 impl Shared {
-    /// Seals the full segment in front of the active one; false if there is none.
-    pub(super) fn seal_full_segment(&self) -> Result<bool, StorageError> {
-        let _sealing = self.sealing.lock();
+    /// Seals the full segment if the one behind it has a unit: that unit bears witness that all of
+    /// the full one was durable, so that a footer that a crash cuts short is not taken for its end.
+    /// False if there is nothing to seal.
+    pub(super) fn seal_witnessed_segment(&self) -> Result<bool, StorageError> {
+        let sealing = self.sealing.lock();
+        match self.is_seal_due() {
+            true => self.seal_full_segment(&sealing),
+            false => Ok(false),
+        }
+    }
+
+    /// The same for the writer, before he goes on in another segment: he alone writes units, and
+    /// does not while this lasts.
+    pub(super) fn seal_before_roll(&self) -> Result<bool, StorageError> {
+        self.seal_full_segment(&self.sealing.lock())
+    }
+
+    fn seal_full_segment(&self, _sealing: &MutexGuard<'_, ()>) -> Result<bool, StorageError> {
         let full = {
             let state = self.state.read();
             match &*state.live {
@@ -245,10 +262,12 @@ impl Shared {
     /// Writes what is known of the active segment beside it, so that opening the store need not
     /// find it out again.
     pub(super) fn checkpoint(&self) -> Result<PreparedCheckpoint, StorageError> {
-        self.seal_full_segment()?;
+        self.seal_witnessed_segment()?;
         let (bytes, footer) = {
             let state = self.state.read();
-            state.active().facts.footer(&ContentDigests::default())
+            // Behind a full segment that is not sealed, one without units has nothing to say.
+            let last = state.last_with_units();
+            last.facts.footer(&ContentDigests::default())
         };
         let place = Place {
             segment: footer.segment,

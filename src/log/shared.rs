@@ -88,7 +88,7 @@ impl Shared {
             again_after: Some(again_after),
         };
         let floor_due = self.keep_floor()?;
-        if self.is_seal_due() && self.seal_full_segment()? {
+        if self.is_seal_due() && self.seal_witnessed_segment()? {
             return Ok(soon(Duration::ZERO));
         }
         if let Some(filled_bytes) = self.keep_spare()? {
@@ -103,7 +103,7 @@ impl Shared {
 
     /// A full segment is sealed when the one behind it has a unit: the unit bears witness that all
     /// of the full one was durable.
-    fn is_seal_due(&self) -> bool {
+    pub(super) fn is_seal_due(&self) -> bool {
         let state = self.state.read();
         state.live.len() > 1
             && state.active().facts.end_offset > crate::format::segment::HEADER_LEN_BYTES

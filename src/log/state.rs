@@ -57,11 +57,16 @@ impl State {
         }
     }
 
-    /// Where the last durable unit ends: not where an active segment without units begins.
-    pub(super) fn durable_place(&self) -> Place {
+    /// The last segment that has a unit; the active one if none has.
+    pub(super) fn last_with_units(&self) -> &Live {
         let has_units = |live: &&Live| live.facts.end_offset > HEADER_LEN_BYTES;
         let last = self.live.iter().rev().find(has_units);
-        let facts = &last.unwrap_or_else(|| self.active()).facts;
+        last.unwrap_or_else(|| self.active())
+    }
+
+    /// Where the last durable unit ends: not where an active segment without units begins.
+    pub(super) fn durable_place(&self) -> Place {
+        let facts = &self.last_with_units().facts;
         Place {
             segment: facts.segment,
             offset: facts.end_offset,

@@ -188,7 +188,7 @@ impl LogWriter {
 
     /// Goes on in the spare segment. At most one full segment waits to be sealed.
     fn roll(&mut self, len: u32) -> Result<(), StorageError> {
-        self.shared.seal_full_segment()?;
+        self.shared.seal_before_roll()?;
         let needed = len.saturating_add(HEADER_LEN_BYTES);
         let Spare {
             id,
@@ -225,12 +225,16 @@ impl LogWriter {
             return Err(StorageError::Poisoned(Arc::clone(cause)));
         }
         let shared = &log.shared;
-        shared.seal_full_segment()?;
+        shared.seal_witnessed_segment()?;
         shared.remove_spare()?;
         self.file
             .set_len(u64::from(self.place.offset))
             .and_then(|()| self.file.sync_data())
             .map_err(|error| StorageError::io("cut", &self.name, error))?;
-        shared.write_clean_floor()
+        // Behind a full segment that is not sealed a clean end is not where anybody looks for it.
+        match shared.state.read().live.len() {
+            1 => shared.write_clean_floor(),
+            _ => shared.write_floor(false),
+        }
     }
 }

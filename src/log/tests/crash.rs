@@ -312,3 +312,53 @@ proptest! {
         check_cut(&script, if wide { 4096 } else { 8 }, at, seed / 2);
     }
 }
+
+/// The first unit of a new segment is being synced while a checkpoint is made: nothing says yet
+/// that all of the full one was durable, and no footer may be written that looks like a torn end.
+#[test]
+fn a_full_segment_gets_no_footer_before_the_next_one_has_a_unit() {
+    let memory = MemoryDisk::new();
+    let probe = ProbeDisk::new(Arc::new(memory.clone()));
+    let mut opened = open(Arc::new(probe.clone()), 8).unwrap();
+    let log = opened.log.clone();
+    let mut end = log.end();
+    while log.manifest().current().next_segment == 1 || log.place().offset < 40_000 {
+        let next = unit(&log, end, 3, LEN);
+        end = opened.writer.commit(next, 5).unwrap().end;
+        log.keeper_step().unwrap();
+    }
+    let first = log.place().segment;
+    let hold = probe.hold(Operation::Sync, "segment-00000001");
+    let writing = std::thread::spawn(move || {
+        let mut end = end;
+        while opened.log.place().segment == first {
+            let next = unit(&opened.log, end, 3, LEN);
+            end = opened.writer.commit(next, 5).unwrap().end;
+        }
+        end
+    });
+    assert!(hold.reached_within(std::time::Duration::from_secs(20)));
+    let entry = log.checkpoint().unwrap().entry();
+    log.manifest()
+        .update(|manifest| manifest.checkpoint = Some(entry))
+        .unwrap();
+    let acknowledged = log.end();
+    assert!(log.manifest().current().sealed.is_empty());
+    for unsynced in [Unsynced::Lost, Unsynced::Kept, Unsynced::Torn(3)] {
+        let cut = memory.snapshot().power_cut(unsynced);
+        let known = Known {
+            acknowledged,
+            written: Position(acknowledged.0 + 3),
+            failed: true,
+        };
+        let end = check_survivor(&cut, 8, known);
+        let opened = open(Arc::new(cut), 8).unwrap();
+        let torn = &opened.report.torn;
+        assert!(torn.is_empty(), "{torn:?}");
+        check(&opened.log, end, LEN);
+    }
+    drop(hold);
+    let end = writing.join().unwrap();
+    log.keeper_step().unwrap();
+    check(&log, end, LEN);
+}
