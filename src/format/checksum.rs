@@ -67,10 +67,17 @@ impl ChecksumList {
 
 /// A secret or a store's own number that goes in front of what is summed, so that bytes of another
 /// store, or bytes that a writer of events made up, do not pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Salt {
     bytes: [u8; 16],
     state: u32,
+}
+
+/// Does not show the bytes, which may be secret.
+impl std::fmt::Debug for Salt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Salt").finish_non_exhaustive()
+    }
 }
 
 impl Salt {
@@ -141,5 +148,10 @@ mod tests {
             salt.checksum(&[b"x", b"yz"]),
             crc32fast::hash(b"0123456789abcdefxyz")
         );
+    }
+
+    #[test]
+    fn a_salt_is_not_shown() {
+        assert_eq!(format!("{:?}", Salt::new([77; 16])), "Salt { .. }");
     }
 }

@@ -26,9 +26,16 @@ const WORD_SALTS: [u32; 8] = [
 ];
 
 /// Hashes keys with the secret of one store.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct KeyHasher {
     words: [u64; 4],
+}
+
+/// Does not show the key, which is secret.
+impl std::fmt::Debug for KeyHasher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeyHasher").finish_non_exhaustive()
+    }
 }
 
 impl KeyHasher {

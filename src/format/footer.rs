@@ -89,8 +89,8 @@ const DIGEST_LEN: usize = 32;
 /// A BLAKE3 digest.
 pub type Digest = [u8; DIGEST_LEN];
 
-/// What the next unit continues: the last unit's header checksum, epoch and commit time. All zero
-/// in front of the first.
+/// What the next unit continues: the last unit's header checksum, epoch and commit time. In front
+/// of the first unit of a store it is [`Mark::START`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// The unit's header checksum.

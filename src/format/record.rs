@@ -255,12 +255,20 @@ impl Layout {
             0 => 0,
             _ => reader.len_at_most(PAYLOAD_LEN_BYTES_MAX)?,
         };
+        // One event, one form: what is empty has no flag.
+        if metadata_len == 0 && flags & FLAG_METADATA != 0 {
+            return Err(FormatError::Invalid("the metadata of a record"));
+        }
         let data_len = reader.len_at_most(PAYLOAD_LEN_BYTES_MAX - metadata_len)?;
         let stream_start = bytes.len() - reader.remaining();
         reader.take(stream_len + type_len + content_type_len)?;
         let tagged = flags & FLAG_TAGS != 0;
         if tagged {
-            for _ in 0..reader.len_at_most(TAGS_MAX)? {
+            let count = reader.len_at_most(TAGS_MAX)?;
+            if count == 0 {
+                return Err(FormatError::Invalid("the tags of a record"));
+            }
+            for _ in 0..count {
                 reader.bytes_at_most(Tag::LEN_BYTES_MAX)?;
             }
         }
