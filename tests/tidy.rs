@@ -28,12 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("subscription", &["model", "engine"]),
     ("protocol", &["model", "format"]),
     ("client", &["model", "format", "protocol"]),
-    ("access", &["model", "engine"]),
-    (
-        "server",
-        &["model", "engine", "subscription", "access", "protocol"],
-    ),
-    ("grpc", &["model", "engine", "subscription", "access"]),
+    ("server", &["model", "engine", "subscription", "protocol"]),
     ("cli", &["*"]),
 ];
 
@@ -80,4 +75,19 @@ fn the_repository_is_tidy() {
         }
     }
     assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
+}
+
+#[test]
+fn the_map_of_the_code_shows_the_same_layers() {
+    let map = include_str!("../src/lib.rs");
+    let rows = map.lines().filter(|line| line.starts_with("//! | `"));
+    let shown: Vec<&str> = rows.collect();
+    let row = |(layer, imports): &(&str, &[&str])| match imports {
+        [] => format!("//! | `{layer}` | - |"),
+        ["*"] => format!("//! | `{layer}` | everything public |"),
+        _ => format!("//! | `{layer}` | {} |", imports.join(" ")),
+    };
+    assert_eq!(shown, LAYERS.iter().map(row).collect::<Vec<_>>());
+    let known = |layer: &str| map.contains(&format!("mod {layer};"));
+    assert!(LAYERS.iter().all(|(layer, _)| known(layer)));
 }
