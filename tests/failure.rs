@@ -1,4 +1,5 @@
-//! Promises of a store in trouble: every append is answered, whatever fails, closes or panics around
+//! Promises of a store in trouble: every append is answered, whatever fails, closes or panics
+//! around
 //! it, and the answer is true.
 #![allow(
     clippy::unwrap_used,
