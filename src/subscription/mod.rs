@@ -5,7 +5,7 @@
 //! hand-off at which one could be lost or doubled, and a slow subscriber costs nothing but its
 //! place. Between two calls it holds no part of the log or the index, only a position.
 //!
-//! The [`dispatcher`] tells a waiting subscription that something may be there for it. Ten thousand
+//! The `dispatcher` tells a waiting subscription that something may be there for it. Ten thousand
 //! that wait for their streams cost nothing while others are written.
 
 mod dispatcher;
