@@ -2,10 +2,10 @@
 //!
 //! # The walk of an append
 //!
-//! `append.rs` is what the writer asks for. `prepare.rs` checks it against the limits; `resolve.rs`
-//! finds out, at a committed position and on the caller's thread, all that may need the disk;
-//! `stage.rs` judges it by the rules of `verdict.rs`, numbers its events and encodes them into the
-//! unit being built; `commit.rs` writes and syncs the unit, makes it visible through
+//! `model/append.rs` is what the writer asks for. `prepare.rs` checks it against the limits;
+//! `resolve.rs` finds out, at a committed position and on the caller's thread, all that may need
+//! the disk; `stage.rs` judges it by the rules of `verdict.rs`, numbers its events and encodes them
+//! into the unit being built; `commit.rs` writes and syncs the unit, makes it visible through
 //! `committed.rs`, and answers.
 //!
 //! # What always holds
