@@ -21,6 +21,7 @@
 //! | `protocol` | model format |
 //! | `client` | model format protocol |
 //! | `server` | model engine subscription protocol |
+//! | `grpc` | model engine subscription |
 //! | `cli` | everything public |
 //!
 //! What each of them knows:
@@ -35,10 +36,11 @@
 //! * `protocol`: the native wire format, pure; `wire-format.md` describes it.
 //! * `client`: the native client.
 //! * `server`: the native TCP front: sessions, credit, limits.
+//! * `grpc`: the front for EventStoreDB's clients, and HTTP on the same port.
 //! * `cli`: the `annal` binary, one file a verb.
 //!
-//! The first seven are always there, without an async runtime. `client`, `server` and `cli` are
-//! features of these names, and `protocol` comes with either of the first two.
+//! The first seven are always there, without an async runtime. `client`, `server`, `grpc` and `cli`
+//! are features of these names, and `protocol` comes with either of the first two.
 //!
 //! # Two walks
 //!
@@ -119,6 +121,8 @@ pub mod client;
 pub mod disk;
 pub mod engine;
 pub mod format;
+#[cfg(feature = "grpc")]
+pub mod grpc;
 mod index;
 mod log;
 pub mod model;
@@ -134,6 +138,8 @@ pub use engine::{
     AppendError, Background, Batch, BatchLimit, Events, OpenError, ReadError, Run, Store,
     StoreOptions, StoredMetadata, StreamInfo, StreamSummary,
 };
+#[cfg(feature = "grpc")]
+pub use grpc::{GrpcError, GrpcOptions, GrpcServer};
 pub use log::{
     FileFinding, LogVerification, RecoveryReport, StorageError, TornTail, VerifyProgress,
 };

@@ -14,7 +14,7 @@ step() {
 step cargo fmt --check
 
 # A feature only adds items, so each set must be clean by itself.
-for features in '' client server cli; do
+for features in '' client server grpc cli; do
     step cargo clippy --locked --all-targets --no-default-features --features "$features" \
         -- -D warnings
 done

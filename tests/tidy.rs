@@ -29,6 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("protocol", &["model", "format"]),
     ("client", &["model", "format", "protocol"]),
     ("server", &["model", "engine", "subscription", "protocol"]),
+    ("grpc", &["model", "engine", "subscription"]),
     ("cli", &["*"]),
 ];
 

@@ -1,0 +1,31 @@
+//! Makes Rust of the gRPC front's `.proto` files, where the front is wanted. Needs no `protoc`.
+
+fn main() {
+    println!("cargo::rerun-if-changed=src/grpc/proto");
+    #[cfg(feature = "grpc")]
+    grpc::generate();
+}
+
+#[cfg(feature = "grpc")]
+mod grpc {
+    use std::path::PathBuf;
+
+    const FOLDER: &str = "src/grpc/proto";
+
+    /// One file with a module for each package. Bytes are shared with what was received, not
+    /// copied.
+    pub(crate) fn generate() {
+        let files: Vec<PathBuf> = std::fs::read_dir(FOLDER)
+            .expect("the folder of the .proto files is there")
+            .map(|entry| entry.expect("it can be listed").path())
+            .filter(|path| path.extension().is_some_and(|end| end == "proto"))
+            .collect();
+        let set = protox::compile(&files, [FOLDER]).unwrap_or_else(|error| panic!("{error:?}"));
+        tonic_prost_build::configure()
+            .build_client(false)
+            .bytes(".")
+            .include_file("wire.rs")
+            .compile_fds(set)
+            .expect("what was compiled can be written");
+    }
+}

@@ -1,0 +1,52 @@
+//! `ServerFeatures`: which methods there are, and the version that stands for what they do.
+//!
+//! Clients ask this before anything else and without saying who they are; any other answer than the
+//! list ends some of them. Names are in lower case.
+
+use tonic::{Request, Response, Status};
+
+use super::wire::event_store::client::Empty;
+use super::wire::event_store::client::server_features::{
+    SupportedMethod, SupportedMethods, server_features_server,
+};
+
+/// The version whose protocol this front speaks.
+pub(super) const SERVER_VERSION: &str = "26.1.0";
+
+/// A service: its full name, and its methods with what each can do.
+type Service = (
+    &'static str,
+    &'static [(&'static str, &'static [&'static str])],
+);
+
+const SERVICES: &[Service] = &[
+    ("event_store.client.gossip.gossip", &[("read", &[])]),
+    (
+        "event_store.client.server_features.serverfeatures",
+        &[("getsupportedmethods", &[])],
+    ),
+];
+
+/// The service.
+#[derive(Debug)]
+pub(super) struct Features;
+
+#[tonic::async_trait]
+impl server_features_server::ServerFeatures for Features {
+    async fn get_supported_methods(
+        &self,
+        _request: Request<Empty>,
+    ) -> Result<Response<SupportedMethods>, Status> {
+        let methods = SERVICES.iter().flat_map(|(service, methods)| {
+            methods.iter().map(|(method, features)| SupportedMethod {
+                method_name: (*method).to_owned(),
+                service_name: (*service).to_owned(),
+                features: features.iter().map(|tag| (*tag).to_owned()).collect(),
+            })
+        });
+        Ok(Response::new(SupportedMethods {
+            methods: methods.collect(),
+            event_store_server_version: SERVER_VERSION.to_owned(),
+        }))
+    }
+}

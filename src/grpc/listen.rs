@@ -1,0 +1,183 @@
+//! Connections: several addresses, HTTP/2 and HTTP/1.1 on each, as the client begins.
+//!
+//! A connection that is too many is closed at once. Those that are idle are asked whether they
+//! live, and closed if they do not answer.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+
+use axum::Router;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::options::{GrpcError, GrpcOptions};
+
+/// More permits than anybody needs, and as many as a semaphore takes at once.
+const MANY: usize = 1 << 31;
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+
+/// Sockets that listen.
+#[derive(Debug)]
+pub(super) struct Listeners(Vec<(std::net::TcpListener, SocketAddr)>);
+
+impl Listeners {
+    /// Listens on all addresses. Where the first leaves the port open, the others take the same.
+    pub(super) fn bind(options: &GrpcOptions) -> Result<Self, GrpcError> {
+        let mut bound: Vec<(std::net::TcpListener, SocketAddr)> = Vec::new();
+        for address in &options.addresses {
+            let mut address = *address;
+            if let (0, Some((_, first))) = (address.port(), bound.first()) {
+                address.set_port(first.port());
+            }
+            match listen(address) {
+                Ok(listener) => bound.push(listener),
+                Err(error) if is_spare(address, &options.addresses, &error) => {
+                    tracing::info!(%address, %error, "the machine does not have this address");
+                }
+                Err(source) => {
+                    let source = Arc::new(source);
+                    return Err(GrpcError::Listen { address, source });
+                }
+            }
+        }
+        Ok(Self(bound))
+    }
+
+    /// Where they listen.
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.0.iter().map(|(_, address)| *address)
+    }
+
+    /// Serves until `shutdown` is ready; then what is running is finished, within a time.
+    pub(super) async fn serve(
+        self,
+        router: Router,
+        options: &GrpcOptions,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), GrpcError> {
+        let (connections, ending) = (TaskTracker::new(), CancellationToken::new());
+        let places = Arc::new(Semaphore::new(options.connections_max.clamp(1, MANY)));
+        let mut accepting = JoinSet::new();
+        for (listener, address) in self.0 {
+            let failed = |source| GrpcError::Listen {
+                address,
+                source: Arc::new(source),
+            };
+            let listener = TcpListener::from_std(listener).map_err(failed)?;
+            let front = Front {
+                router: router.clone(),
+                builder: builder(options),
+                places: Arc::clone(&places),
+                connections: connections.clone(),
+                ending: ending.clone(),
+            };
+            accepting.spawn(front.accept(listener));
+        }
+        shutdown.await;
+        accepting.shutdown().await;
+        ending.cancel();
+        connections.close();
+        if timeout(options.shutdown_within, connections.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                connections = connections.len(),
+                "closing connections that do not end"
+            );
+        }
+        Ok(())
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<(std::net::TcpListener, SocketAddr)> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// Whether an address is the loopback of a protocol that the machine lacks, beside others.
+fn is_spare(address: SocketAddr, all: &[SocketAddr], error: &io::Error) -> bool {
+    let lacking = matches!(
+        error.kind(),
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported
+    );
+    address.is_ipv6() && address.ip().is_loopback() && all.len() > 1 && lacking
+}
+
+fn builder(options: &GrpcOptions) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .adaptive_window(true)
+        .max_concurrent_streams(options.calls_max)
+        .keep_alive_interval(options.keep_alive_interval)
+        .keep_alive_timeout(options.keep_alive_within);
+    builder.http1().timer(TokioTimer::new());
+    builder
+}
+
+/// What a listener needs to serve.
+struct Front {
+    router: Router,
+    builder: auto::Builder<TokioExecutor>,
+    places: Arc<Semaphore>,
+    connections: TaskTracker,
+    /// Whether connections are to take no further calls, and to end.
+    ending: CancellationToken,
+}
+
+impl Front {
+    async fn accept(self, listener: TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((socket, peer)) => self.serve(socket, peer),
+                Err(error) => {
+                    // Most often too many open files: what is open goes on meanwhile.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn serve(&self, socket: TcpStream, peer: SocketAddr) {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            tracing::warn!(%peer, "too many connections");
+            return;
+        };
+        // Without it answers wait for each other; a socket that refuses is gone already.
+        let _gone = socket.set_nodelay(true);
+        let service = TowerToHyperService::new(self.router.clone());
+        let connection = self
+            .builder
+            .serve_connection(TokioIo::new(socket), service)
+            .into_owned();
+        let ending = self.ending.clone();
+        self.connections.spawn(async move {
+            let mut connection = pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = ending.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%peer, %error, "a connection ended");
+            }
+            drop(place);
+        });
+    }
+}

@@ -1,0 +1,85 @@
+//! Every limit of the gRPC front, its unit and its default, in one table; and why it does not
+//! start.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// How the gRPC front listens and what it allows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GrpcOptions {
+    /// Where it listens. An IPv6 loopback address that the machine does not have is left out, so
+    /// long as another address is left. Default: 127.0.0.1:2113 and [::1]:2113.
+    pub addresses: Vec<SocketAddr>,
+    /// Listen on an address that others can reach, without encryption and without users.
+    /// Default: no.
+    pub insecure: bool,
+    /// The most connections. Default: 4,096.
+    pub connections_max: usize,
+    /// The most calls of a connection at once. Default: 10,000.
+    pub calls_max: u32,
+    /// The largest message that is taken, in bytes. Default: 17 MiB.
+    pub message_len_bytes_max: usize,
+    /// How often a connection on which nothing arrives is asked whether it lives. Default: 10 s.
+    pub keep_alive_interval: Duration,
+    /// How long it may take to say so. Default: 10 s.
+    pub keep_alive_within: Duration,
+    /// How long a shutdown waits for calls that are running. Default: 10 s.
+    pub shutdown_within: Duration,
+}
+
+impl Default for GrpcOptions {
+    fn default() -> Self {
+        Self {
+            addresses: vec![
+                SocketAddr::from((Ipv4Addr::LOCALHOST, 2113)),
+                SocketAddr::from((Ipv6Addr::LOCALHOST, 2113)),
+            ],
+            insecure: false,
+            connections_max: 4096,
+            calls_max: 10_000,
+            message_len_bytes_max: 17 * 1024 * 1024,
+            keep_alive_interval: Duration::from_secs(10),
+            keep_alive_within: Duration::from_secs(10),
+            shutdown_within: Duration::from_secs(10),
+        }
+    }
+}
+
+impl GrpcOptions {
+    /// Refuses an address that others can reach, unless the options say that this is meant.
+    pub(super) fn check(&self) -> Result<(), GrpcError> {
+        let open = |address: &&SocketAddr| !address.ip().is_loopback();
+        match self.addresses.iter().find(open) {
+            Some(address) if !self.insecure => Err(GrpcError::Insecure(*address)),
+            _ if self.addresses.is_empty() => Err(GrpcError::NoAddress),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Why the gRPC front does not start.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum GrpcError {
+    /// Others could reach the address. Choose one of this machine, or say that it is meant.
+    #[error(
+        "{0} can be reached from other machines, where anybody may then read and write all: \
+         listen on a loopback address, or say --insecure"
+    )]
+    Insecure(SocketAddr),
+    /// There is nowhere to listen.
+    #[error("no address to listen on")]
+    NoAddress,
+    /// The system does not let it listen.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        source: Arc<std::io::Error>,
+    },
+}
