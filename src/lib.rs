@@ -19,9 +19,10 @@
 //! | `engine` | model disk format log index |
 //! | `subscription` | model engine |
 //! | `protocol` | model format |
+//! | `access` | model engine |
 //! | `client` | model format protocol |
-//! | `server` | model engine subscription protocol |
-//! | `grpc` | model engine subscription |
+//! | `server` | model engine subscription protocol access |
+//! | `grpc` | model engine subscription access |
 //! | `cli` | everything public |
 //!
 //! What each of them knows:
@@ -34,13 +35,15 @@
 //! * [`engine`]: the store: resolve, stage, sync, publish; reads; idempotence; stream metadata.
 //! * [`subscription`]: catch-up and live as one loop, and who is woken when.
 //! * `protocol`: the native wire format, pure; `wire-format.md` describes it.
+//! * `access`: users, and who may do what.
 //! * `client`: the native client.
 //! * `server`: the native TCP front: sessions, credit, limits.
 //! * `grpc`: the front for EventStoreDB's clients, and HTTP on the same port.
 //! * `cli`: the `annal` binary, one file a verb.
 //!
 //! The first seven are always there, without an async runtime. `client`, `server`, `grpc` and `cli`
-//! are features of these names, and `protocol` comes with either of the first two.
+//! are features of these names; `protocol` comes with either of the first two, and `access` with
+//! every front.
 //!
 //! # Two walks
 //!
@@ -114,6 +117,8 @@
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+#[cfg(any(feature = "server", feature = "grpc"))]
+pub mod access;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "client")]

@@ -27,9 +27,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("engine", &["model", "disk", "format", "log", "index"]),
     ("subscription", &["model", "engine"]),
     ("protocol", &["model", "format"]),
+    ("access", &["model", "engine"]),
     ("client", &["model", "format", "protocol"]),
-    ("server", &["model", "engine", "subscription", "protocol"]),
-    ("grpc", &["model", "engine", "subscription"]),
+    (
+        "server",
+        &["model", "engine", "subscription", "protocol", "access"],
+    ),
+    ("grpc", &["model", "engine", "subscription", "access"]),
     ("cli", &["*"]),
 ];
 

@@ -17,7 +17,7 @@ use crate::index::key::Posting;
 use crate::index::layers::Layers;
 use crate::index::memory::{Found, Part};
 use crate::index::{Shared, StreamEntry};
-use crate::model::{Position, Revision, StreamName};
+use crate::model::{Position, Revision, SETTINGS_STREAM, StreamName};
 
 /// What became of a stream since a position.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +89,10 @@ impl<'a> StageGuard<'a> {
     /// Adds an event; positions must go on without gaps.
     pub(crate) fn insert(&mut self, posting: &Posting<'_>) {
         let shared = self.shared;
+        if posting.stream.described().is_some() || posting.stream.as_str() == SETTINGS_STREAM {
+            let end = posting.position.next().0;
+            shared.ruled_end.fetch_max(end, Ordering::Release);
+        }
         let stream_hash = shared.stream_hash(posting.stream);
         self.part.insert(posting, stream_hash);
         let fingerprint = shared

@@ -21,7 +21,7 @@ pub use filter::{EventFilter, FilterRule, FilterTarget, InvalidFilter};
 pub use metadata::StreamMetadata;
 pub use position::{Position, Revision};
 pub use source::{ReadFrom, Source, SubscribeFrom};
-pub use stream::StreamName;
+pub use stream::{SETTINGS_STREAM, StreamName};
 pub use text::{EventType, InvalidText, Tag};
 pub use timestamp::{InvalidTimestamp, Timestamp};
 

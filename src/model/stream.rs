@@ -5,6 +5,9 @@ use bytestring::ByteString;
 
 use super::text::{InvalidText, check, from_utf8};
 
+/// The stream whose last event holds the default access rules of the store.
+pub const SETTINGS_STREAM: &str = "$settings";
+
 /// The name of a stream: 1 to 1,024 bytes of UTF-8 without control characters, taken as it is.
 ///
 /// Names that begin with `$` are system streams; `$$NAME` is the metadata stream of `NAME`.

@@ -79,7 +79,7 @@ const HOMES: &[Home] = &[
     Home {
         names: &["std::fs", "tokio::fs", "rustix::fs"],
         within: "src/",
-        homes: &["src/disk/os.rs", "src/disk/os/", "src/cli/"],
+        homes: &["src/disk/os.rs", "src/disk/os/", "src/tls/", "src/cli/"],
     },
     Home {
         names: &["std::net", "tokio::net", "rustix::net"],

@@ -79,6 +79,19 @@ impl Reading {
         })
     }
 
+    /// Where the metadata event lies that gives a stream, or `$all`, an access list; none if the
+    /// last metadata say nothing of it.
+    pub(crate) fn acl_place(&self, stream: &str) -> Result<Option<Position>, ReadError> {
+        let metadata = self.view().stream(stream)?.metadata;
+        Ok(metadata.and_then(|(position, parsed)| parsed.has_acl.then_some(position)))
+    }
+
+    /// Where the last event of a stream lies, whatever its metadata say.
+    pub(crate) fn last_place(&self, stream: &str) -> Result<Option<Position>, ReadError> {
+        let last = self.view().stream(stream)?.last;
+        Ok(last.map(|(_, position)| position))
+    }
+
     /// The streams whose names begin with a prefix and lie behind another name, in the order of
     /// their bytes; deleted and tombstoned ones too.
     pub(crate) fn list(
