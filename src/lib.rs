@@ -140,8 +140,9 @@ pub mod subscription;
 #[cfg(feature = "client")]
 pub use client::Client;
 pub use engine::{
-    AppendError, Background, Batch, BatchLimit, Events, OpenError, ReadError, Run, Store,
-    StoreOptions, StoredMetadata, StreamInfo, StreamSummary,
+    AppendError, Background, Batch, BatchLimit, Bounds, Events, OpenError, ReadError,
+    ResolvedEvent, ResolvedEvents, Run, Store, StoreOptions, StoredMetadata, StreamInfo,
+    StreamSummary,
 };
 #[cfg(feature = "grpc")]
 pub use grpc::{GrpcError, GrpcOptions, GrpcServer};
@@ -150,10 +151,14 @@ pub use log::{
 };
 pub use model::{
     Append, ContentType, Direction, Ending, EventFilter, EventType, ExpectedRevision, FilterRule,
-    FilterTarget, InvalidFilter, InvalidText, InvalidTimestamp, Lineage, MediaType, NewEvent,
-    Position, ReadFrom, Receipt, RecordedEvent, Request, Revision, Source, StoreId, StreamHead,
-    StreamMetadata, StreamName, SubscribeFrom, Tag, Timestamp, Token,
+    FilterTarget, InvalidFilter, InvalidText, InvalidTimestamp, Lineage, Link, MediaType, NewEvent,
+    Pattern, PatternTooCostly, Position, Projection, ReadFrom, Receipt, RecordedEvent, Request,
+    Revision, Source, StoreId, StreamHead, StreamMetadata, StreamName, SubscribeFrom, Tag,
+    Timestamp, Token, VirtualStream,
 };
 #[cfg(feature = "server")]
 pub use server::{ServeError, Server, ServerOptions};
-pub use subscription::{Notice, Progress, SubscribeOptions, Subscription};
+pub use subscription::{
+    CaughtUp, Feed, FeedNotice, FeedOptions, FeedSource, Notice, Progress, SubscribeOptions,
+    Subscription,
+};

@@ -195,6 +195,7 @@ impl From<ReadError> for Failure {
             ReadError::StreamNotFound(_) | ReadError::StreamTombstoned(_) => Exit::NotFound,
             ReadError::ForeignToken(_) => Exit::Conflict,
             ReadError::NotReached { .. } | ReadError::IndexRebuilding { .. } => Exit::Unavailable,
+            ReadError::FilterTooCostly(_) => Exit::Failure,
             ReadError::Storage(cause) => return Self::from(cause.clone()),
         };
         Self::new(exit, error)

@@ -6,8 +6,9 @@ use std::time::Duration;
 use thiserror::Error;
 use uuid::Uuid;
 
+use crate::format::FormatError;
 use crate::log::{LogOpenError, StorageError};
-use crate::model::{ExpectedRevision, Position, StreamHead, StreamName, Token};
+use crate::model::{ExpectedRevision, PatternTooCostly, Position, StreamHead, StreamName, Token};
 
 /// Why a store could not be opened.
 #[derive(Clone, Debug, Error)]
@@ -142,6 +143,10 @@ pub enum ReadError {
         /// Events to do.
         of: u64,
     },
+    /// The pattern of the filter takes too many steps on a text. Nothing is left out in silence:
+    /// the read ends.
+    #[error(transparent)]
+    FilterTooCostly(#[from] PatternTooCostly),
     /// The disk failed, or what it gave was damaged.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -151,5 +156,10 @@ impl ReadError {
     /// Nothing more will come, because the store was closed.
     pub(crate) fn closed() -> Self {
         Self::Storage(StorageError::Closed)
+    }
+
+    /// A record whose checksums are right and that is none all the same.
+    pub(crate) fn unreadable(error: FormatError) -> Self {
+        StorageError::damaged("an event in memory", 0, error).into()
     }
 }

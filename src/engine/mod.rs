@@ -31,7 +31,10 @@ pub use crate::log::{Run, StorageError};
 pub(crate) use committed::CommitListener;
 pub use error::{AppendError, OpenError, ReadError};
 pub use options::{Background, StoreOptions};
-pub use read::{Batch, BatchLimit, Events, StoredMetadata, StreamInfo, StreamSummary};
+pub use read::{
+    Batch, BatchLimit, Bounds, Events, ResolvedEvent, ResolvedEvents, StoredMetadata, StreamInfo,
+    StreamSummary,
+};
 pub(crate) use read::{Reading, Record, StreamStart, block_on_until};
 pub use verify::verify;
 

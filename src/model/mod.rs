@@ -7,23 +7,29 @@ mod append;
 mod event;
 mod expected;
 mod filter;
+mod link;
 mod metadata;
+mod pattern;
 mod position;
 mod source;
 mod stream;
 mod text;
 mod timestamp;
+mod virtual_stream;
 
 pub use append::{Append, Ending, Receipt, Request};
 pub use event::{ContentType, MediaType, NewEvent, RecordedEvent};
 pub use expected::{ExpectedRevision, StreamHead};
 pub use filter::{EventFilter, FilterRule, FilterTarget, InvalidFilter};
+pub use link::Link;
 pub use metadata::StreamMetadata;
+pub use pattern::{Pattern, PatternTooCostly};
 pub use position::{Position, Revision};
 pub use source::{ReadFrom, Source, SubscribeFrom};
 pub use stream::{SETTINGS_STREAM, StreamName};
 pub use text::{EventType, InvalidText, Tag};
 pub use timestamp::{InvalidTimestamp, Timestamp};
+pub use virtual_stream::{Projection, VirtualStream};
 
 /// The identity of a store: made once, at creation, and kept by backups and copies.
 ///

@@ -50,6 +50,7 @@ pub(super) fn of_read(error: ReadError) -> WireError {
             waited_ms: u32::try_from(waited.as_millis()).unwrap_or(u32::MAX),
         },
         ReadError::IndexRebuilding { done, of } => WireError::IndexRebuilding { done, of },
+        error @ ReadError::FilterTooCostly(_) => WireError::Invalid(error.to_string()),
         ReadError::Storage(error) => of_storage(&error),
     }
 }

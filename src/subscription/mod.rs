@@ -9,11 +9,13 @@
 //! that wait for their streams cost nothing while others are written.
 
 mod dispatcher;
+mod feed;
 mod interest;
 mod notice;
 mod signal;
 mod waiters;
 
+pub use feed::{CaughtUp, Feed, FeedNotice, FeedOptions, FeedSource};
 pub use notice::{Notice, Progress, SubscribeOptions};
 
 use std::future::poll_fn;

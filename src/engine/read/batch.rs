@@ -1,5 +1,6 @@
 //! What a reader gets at once: stored records, cut to what is wanted and to a limit.
 
+use crate::engine::ReadError;
 use crate::format::FormatError;
 use crate::format::record::Layout;
 use crate::log::Run;
@@ -136,7 +137,7 @@ fn pieces(run: &Run) -> impl Iterator<Item = Result<Piece, FormatError>> + '_ {
 }
 
 /// Which records are wanted; none stands for all of them, and spares the look.
-pub(super) type Wants<'a> = Option<&'a dyn Fn(&Layout, &[u8]) -> bool>;
+pub(super) type Wants<'a> = Option<&'a dyn Fn(&Layout, &[u8]) -> Result<bool, ReadError>>;
 
 /// Takes from some runs what is wanted, in the direction of the walk, as far as the budget goes.
 /// What is taken goes to `out`, one run after another as the walk meets them. Returns where the
@@ -147,8 +148,8 @@ pub(super) fn cut(
     wants: Wants<'_>,
     budget: &mut Budget,
     out: &mut Vec<Run>,
-) -> Result<Option<Position>, FormatError> {
-    let mut walk = |run: &Run| -> Result<Option<Position>, FormatError> {
+) -> Result<Option<Position>, ReadError> {
+    let mut walk = |run: &Run| -> Result<Option<Position>, ReadError> {
         let count = usize::try_from(run.count).unwrap_or(usize::MAX);
         if wants.is_none() && budget.take(count, run.bytes.len()) {
             out.push(run.clone());
@@ -157,7 +158,8 @@ pub(super) fn cut(
         match direction {
             Direction::Forwards => cut_run(run, pieces(run), wants, budget, out),
             Direction::Backwards => {
-                let all: Vec<Piece> = pieces(run).collect::<Result<_, _>>()?;
+                let all: Result<Vec<Piece>, _> = pieces(run).collect();
+                let all = all.map_err(ReadError::unreadable)?;
                 cut_run(run, all.into_iter().rev().map(Ok), wants, budget, out)
             }
         }
@@ -175,7 +177,7 @@ fn cut_run(
     wants: Wants<'_>,
     budget: &mut Budget,
     out: &mut Vec<Run>,
-) -> Result<Option<Position>, FormatError> {
+) -> Result<Option<Position>, ReadError> {
     // Adjacent wanted records: the first position, their number, and where they begin and end.
     let mut open: Option<(Position, u32, usize, usize)> = None;
     let mut stopped = None;
@@ -190,9 +192,11 @@ fn cut_run(
         }
     };
     for piece in pieces {
-        let piece = piece?;
+        let piece = piece.map_err(ReadError::unreadable)?;
         let record = run.bytes.get(piece.start..piece.end).unwrap_or_default();
-        if wants.is_some_and(|wants| !wants(&piece.layout, record)) {
+        if let Some(wants) = wants
+            && !wants(&piece.layout, record)?
+        {
             close(open.take());
             continue;
         }

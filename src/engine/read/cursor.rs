@@ -3,11 +3,10 @@
 use crate::engine::ReadError;
 use crate::engine::read::batch::{Batch, BatchLimit, Budget, Wants, cut};
 use crate::engine::read::window::is_young;
-use crate::format::FormatError;
 use crate::format::record::Layout;
 use crate::index::Postings;
-use crate::log::{Log, Run, StorageError};
-use crate::model::{Direction, EventFilter, FilterTarget, Position, Revision};
+use crate::log::{Log, Run};
+use crate::model::{Direction, EventFilter, FilterTarget, PatternTooCostly, Position, Revision};
 
 /// The most positions that are read together.
 const PLANNED_MAX: usize = 128;
@@ -29,20 +28,23 @@ impl Sieve {
         self.filter.is_some() || self.created_min.is_some()
     }
 
-    fn shows(&self, layout: &Layout, record: &[u8]) -> bool {
+    fn shows(&self, layout: &Layout, record: &[u8]) -> Result<bool, ReadError> {
         let young = self.created_min.is_none_or(|(min_s, until)| {
             layout.revision() >= until || is_young(layout.created(), min_s)
         });
-        young
-            && self
-                .filter
-                .as_ref()
-                .is_none_or(|filter| chooses(filter, layout, record))
+        match &self.filter {
+            Some(filter) if young => Ok(chooses(filter, layout, record)?),
+            _ => Ok(young),
+        }
     }
 }
 
 /// Whether a filter chooses a record.
-pub(crate) fn chooses(filter: &EventFilter, layout: &Layout, record: &[u8]) -> bool {
+pub(crate) fn chooses(
+    filter: &EventFilter,
+    layout: &Layout,
+    record: &[u8],
+) -> Result<bool, PatternTooCostly> {
     // The records are verified: what is not UTF-8 was never a name.
     let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
     match filter.target() {
@@ -212,7 +214,7 @@ impl Cursor {
             true => Some(&shows),
             false => None,
         };
-        cut(runs, self.direction, wants, budget, out).map_err(unreadable)
+        cut(runs, self.direction, wants, budget, out)
     }
 
     fn batch(&self, mut runs: Vec<Run>, next: Position) -> Batch {
@@ -226,9 +228,4 @@ impl Cursor {
         self.path = Path::Done;
         Ok(None)
     }
-}
-
-/// A record whose checksums are right and that is none all the same.
-pub(super) fn unreadable(error: FormatError) -> ReadError {
-    StorageError::damaged("an event in memory", 0, error).into()
 }

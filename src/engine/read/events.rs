@@ -4,7 +4,7 @@ use std::vec;
 
 use crate::engine::ReadError;
 use crate::engine::read::batch::{Batch, BatchLimit};
-use crate::engine::read::cursor::{Cursor, unreadable};
+use crate::engine::read::cursor::Cursor;
 use crate::model::{Direction, RecordedEvent};
 
 /// How many events a reader fetches first. Many readers want one.
@@ -67,7 +67,7 @@ impl Events {
             return Ok(None);
         };
         let events: Result<Vec<_>, _> = batch.events().collect();
-        let mut events = events.map_err(unreadable)?;
+        let mut events = events.map_err(ReadError::unreadable)?;
         if self.cursor.direction == Direction::Backwards {
             events.reverse();
         }

@@ -9,7 +9,7 @@ use crate::engine::ReadError;
 use crate::engine::committed::CommitListener;
 use crate::engine::read::Reading;
 use crate::engine::read::batch::{Batch, BatchLimit};
-use crate::engine::read::cursor::{Cursor, Path, Sieve, chooses, unreadable};
+use crate::engine::read::cursor::{Cursor, Path, Sieve, chooses};
 use crate::engine::read::window::Sight;
 use crate::format::record::Layout;
 use crate::index::{From, Key, View};
@@ -128,7 +128,7 @@ impl Reading {
             };
             at = last.end();
             for record in chunk.runs.iter().flat_map(Run::records) {
-                let (position, layout, bytes) = record.map_err(unreadable)?;
+                let (position, layout, bytes) = record.map_err(ReadError::unreadable)?;
                 visit(&Record {
                     position,
                     layout,
@@ -188,8 +188,8 @@ impl<'a> Record<'a> {
         self.layout.tags(self.bytes)
     }
 
-    /// Whether a filter chooses it.
+    /// Whether a filter chooses it, or cannot tell: then whoever reads it finds the error.
     pub(crate) fn is_chosen_by(&self, filter: &EventFilter) -> bool {
-        chooses(filter, &self.layout, self.bytes)
+        chooses(filter, &self.layout, self.bytes).unwrap_or(true)
     }
 }

@@ -14,6 +14,7 @@ mod cursor;
 mod events;
 mod follow;
 mod info;
+mod resolved;
 mod store;
 mod wait;
 mod window;
@@ -22,6 +23,7 @@ pub use batch::{Batch, BatchLimit};
 pub use events::Events;
 pub(crate) use follow::{Record, StreamStart};
 pub use info::{StoredMetadata, StreamInfo, StreamSummary};
+pub use resolved::{Bounds, ResolvedEvent, ResolvedEvents};
 pub(crate) use wait::block_on_until;
 
 use std::sync::Arc;
@@ -29,7 +31,7 @@ use std::sync::Arc;
 use crate::disk::Host;
 use crate::engine::ReadError;
 use crate::engine::committed::Committed;
-use crate::engine::read::cursor::{Cursor, Path, Sieve, unreadable};
+use crate::engine::read::cursor::{Cursor, Path, Sieve};
 use crate::engine::read::window::{Sight, Window, sight};
 use crate::index::{From, Index, IndexError, Key, StreamEntry, View};
 use crate::log::Log;
@@ -100,8 +102,22 @@ impl Reading {
         from: ReadFrom<Revision>,
         direction: Direction,
     ) -> Result<Cursor, ReadError> {
+        Ok(self.stream_events_within(stream, from, direction)?.0)
+    }
+
+    /// The same, and what the stream shows.
+    pub(crate) fn stream_events_within(
+        &self,
+        stream: &StreamName,
+        from: ReadFrom<Revision>,
+        direction: Direction,
+    ) -> Result<(Cursor, Bounds), ReadError> {
         let view = self.view();
         let window = self.window(&view, stream)?;
+        let bounds = Bounds {
+            first: window.first,
+            last: window.last,
+        };
         let start = match direction {
             Direction::Forwards => window.forwards(from),
             Direction::Backwards => window.backwards(from),
@@ -119,7 +135,8 @@ impl Reading {
                 Path::List(Box::new(postings), Vec::new())
             }
         };
-        Ok(self.cursor(direction, sieve, path, view.committed()))
+        let cursor = self.cursor(direction, sieve, path, view.committed());
+        Ok((cursor, bounds))
     }
 
     /// All events, or those that a filter chooses.
@@ -162,7 +179,11 @@ impl Reading {
             return Ok(None);
         }
         let chunk = self.log.read_at(&[position])?;
-        chunk.events().next().transpose().map_err(unreadable)
+        chunk
+            .events()
+            .next()
+            .transpose()
+            .map_err(ReadError::unreadable)
     }
 
     /// The event of a stream with a revision, if the stream shows it.
@@ -180,7 +201,11 @@ impl Reading {
         let Some(batch) = cursor.next_batch(limit)? else {
             return Ok(None);
         };
-        let event = batch.events().next().transpose().map_err(unreadable)?;
+        let event = batch
+            .events()
+            .next()
+            .transpose()
+            .map_err(ReadError::unreadable)?;
         Ok(event.filter(|event| event.revision == revision))
     }
 

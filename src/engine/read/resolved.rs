@@ -1,0 +1,206 @@
+//! Reading with links followed: each event, and what it points to.
+//!
+//! A link is followed once: what a link points to comes as it is, also if it is a link. The order,
+//! the revisions and the positions of a read are those of the links.
+
+use crate::engine::read::{Events, Reading};
+use crate::engine::{ReadError, Store};
+use crate::model::{
+    Direction, EventFilter, Link, Position, ReadFrom, RecordedEvent, Revision, StreamName,
+};
+
+/// An event as a reader meets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResolvedEvent {
+    /// An event that is no link, or was not to be resolved.
+    Plain(RecordedEvent),
+    /// A link, and the event that it points to: none if its stream does not show it, because it was
+    /// never there, is deleted, truncated or too old.
+    Link {
+        /// What was read.
+        link: RecordedEvent,
+        /// What it points to.
+        target: Option<RecordedEvent>,
+    },
+}
+
+impl ResolvedEvent {
+    /// What was read: the link if it is one. Its stream and its number are where the reader is.
+    #[must_use]
+    pub fn original(&self) -> &RecordedEvent {
+        match self {
+            Self::Plain(event) => event,
+            Self::Link { link, .. } => link,
+        }
+    }
+
+    /// The event itself: what a link points to, if that can be seen.
+    #[must_use]
+    pub fn event(&self) -> Option<&RecordedEvent> {
+        match self {
+            Self::Plain(event) => Some(event),
+            Self::Link { target, .. } => target.as_ref(),
+        }
+    }
+
+    /// The link through which the event was read.
+    #[must_use]
+    pub fn link(&self) -> Option<&RecordedEvent> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Link { link, .. } => Some(link),
+        }
+    }
+
+    /// [`Self::event`] and [`Self::link`].
+    #[must_use]
+    pub fn into_parts(self) -> (Option<RecordedEvent>, Option<RecordedEvent>) {
+        match self {
+            Self::Plain(event) => (Some(event), None),
+            Self::Link { link, target } => (target, Some(link)),
+        }
+    }
+
+    /// How many bytes of data and metadata it holds.
+    #[must_use]
+    pub fn len_bytes(&self) -> usize {
+        let len = |event: &RecordedEvent| event.data.len() + event.metadata.len();
+        match self {
+            Self::Plain(event) => len(event),
+            Self::Link { link, target } => len(link) + target.as_ref().map_or(0, len),
+        }
+    }
+}
+
+/// The first and the last revision that a stream shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The first revision that its metadata lets be seen, age aside, which hides events one by one;
+    /// behind the last one if nothing is shown.
+    pub first: Revision,
+    /// The last revision of the stream.
+    pub last: Revision,
+}
+
+/// The events of a read, each with what it points to, as of the moment when the read began; links
+/// are followed as of the moment when they come.
+///
+/// Events are read as they are asked for. It keeps a view of the index alive: drop it when it is
+/// not needed.
+#[derive(Debug)]
+pub struct ResolvedEvents {
+    reading: Reading,
+    events: Events,
+    bounds: Option<Bounds>,
+    resolve_links: bool,
+    failed: bool,
+}
+
+impl ResolvedEvents {
+    /// What the stream showed when the read began; none for a read of the whole log.
+    #[must_use]
+    pub fn bounds(&self) -> Option<Bounds> {
+        self.bounds
+    }
+}
+
+impl Iterator for ResolvedEvents {
+    type Item = Result<ResolvedEvent, ReadError>;
+
+    /// The next event. After an error there is nothing more.
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.failed {
+            return None;
+        }
+        let next = self.events.next()?;
+        let next = next.and_then(|event| match self.resolve_links {
+            true => self.reading.resolve(event),
+            false => Ok(ResolvedEvent::Plain(event)),
+        });
+        self.failed = next.is_err();
+        Some(next)
+    }
+}
+
+impl Reading {
+    /// An event with what it points to, if it is a link.
+    pub(crate) fn resolve(&self, event: RecordedEvent) -> Result<ResolvedEvent, ReadError> {
+        let Some(Link { stream, revision }) = Link::of_event(&event) else {
+            return Ok(ResolvedEvent::Plain(event));
+        };
+        let target = match self.event(&stream, revision) {
+            Err(ReadError::StreamNotFound(_) | ReadError::StreamTombstoned(_)) => None,
+            other => other?,
+        };
+        Ok(ResolvedEvent::Link {
+            link: event,
+            target,
+        })
+    }
+}
+
+impl Reading {
+    /// The last revision of a stream, if it shows one.
+    pub(crate) fn last_shown(&self, stream: &StreamName) -> Result<Option<Revision>, ReadError> {
+        match self.window(&self.view(), stream) {
+            Ok(window) => Ok(Some(window.last)),
+            Err(ReadError::StreamNotFound(_) | ReadError::StreamTombstoned(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Store {
+    /// An event with what it points to, if it is a link; as [`ResolvedEvent::Plain`] if not.
+    ///
+    /// # Errors
+    /// See [`ReadError`]. A target that cannot be seen is no error.
+    pub fn resolve(&self, event: RecordedEvent) -> Result<ResolvedEvent, ReadError> {
+        self.reading().resolve(event)
+    }
+
+    /// The events of a stream, as [`Self::read_stream`] gives them; with `resolve_links`, each link
+    /// with what it points to.
+    ///
+    /// # Errors
+    /// As [`Self::read_stream`].
+    pub fn read_resolved(
+        &self,
+        stream: &StreamName,
+        from: ReadFrom<Revision>,
+        direction: Direction,
+        resolve_links: bool,
+    ) -> Result<ResolvedEvents, ReadError> {
+        let (cursor, bounds) = self
+            .reading()
+            .stream_events_within(stream, from, direction)?;
+        Ok(ResolvedEvents {
+            reading: self.reading().clone(),
+            events: Events::new(cursor),
+            bounds: Some(bounds),
+            resolve_links,
+            failed: false,
+        })
+    }
+
+    /// All events, or those that a filter chooses, as [`Self::read_all`] gives them; with
+    /// `resolve_links`, each link with what it points to. A filter looks at the links.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn read_all_resolved(
+        &self,
+        from: ReadFrom<Position>,
+        direction: Direction,
+        filter: Option<EventFilter>,
+        resolve_links: bool,
+    ) -> Result<ResolvedEvents, ReadError> {
+        Ok(ResolvedEvents {
+            reading: self.reading().clone(),
+            events: self.read_all(from, direction, filter)?,
+            bounds: None,
+            resolve_links,
+            failed: false,
+        })
+    }
+}

@@ -1,0 +1,375 @@
+//! A subscription event by event: decoded, numbered, with links followed.
+//!
+//! A feed is a [`Subscription`] and what it has found and not handed out yet, at most one batch.
+//! What it adds are events instead of stored bytes, and checkpoints in the places where
+//! EventStoreDB gives them: counted in events looked at, wherever others are delivered.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use crate::engine::{Batch, BatchLimit, ReadError, ResolvedEvent, Store, block_on_until};
+use crate::model::{
+    EventFilter, Position, RecordedEvent, Revision, Source, StreamName, SubscribeFrom,
+};
+use crate::subscription::{Notice, Progress, SubscribeOptions, Subscription};
+
+/// A feed hands out no further event at once when it has handed out so many bytes of data.
+const LEN_BYTES_MAX: usize = 1 << 20;
+
+/// What a feed follows.
+#[derive(Clone, Debug)]
+pub enum FeedSource {
+    /// Every event of the log, or those that a filter chooses. A filter looks at links, not at what
+    /// they point to.
+    All(Option<EventFilter>),
+    /// One stream.
+    Stream(StreamName),
+}
+
+/// How a feed is to be. The default follows no links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FeedOptions {
+    /// Whether each link comes with what it points to.
+    pub resolve_links: bool,
+    /// With a filter: after how many events of the log that it has looked at, chosen or not, a feed
+    /// tells how far it has come; at least 1. Default: 10,000.
+    pub checkpoint_events: u64,
+    /// How many events of the log a live feed may lag before it says that it fell behind. Default:
+    /// 100,000.
+    pub behind_events: u64,
+}
+
+impl Default for FeedOptions {
+    fn default() -> Self {
+        let SubscribeOptions {
+            checkpoint_events,
+            behind_events,
+        } = SubscribeOptions::default();
+        Self {
+            resolve_links: false,
+            checkpoint_events,
+            behind_events,
+        }
+    }
+}
+
+impl FeedOptions {
+    /// The same with another [`Self::resolve_links`].
+    #[must_use]
+    pub fn resolve_links(self, resolve_links: bool) -> Self {
+        Self {
+            resolve_links,
+            ..self
+        }
+    }
+
+    /// The same with another [`Self::checkpoint_events`].
+    #[must_use]
+    pub fn checkpoint_events(self, checkpoint_events: u64) -> Self {
+        Self {
+            checkpoint_events,
+            ..self
+        }
+    }
+
+    /// The same with another [`Self::behind_events`].
+    #[must_use]
+    pub fn behind_events(self, behind_events: u64) -> Self {
+        Self {
+            behind_events,
+            ..self
+        }
+    }
+}
+
+/// What a feed tells its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FeedNotice {
+    /// The next events; never none.
+    Events(Vec<ResolvedEvent>),
+    /// How far a feed with a filter has come: each time that [`FeedOptions::checkpoint_events`]
+    /// more events were looked at, and right in front of every [`Self::CaughtUp`]. Where a whole
+    /// stretch held nothing for it, one checkpoint stands for all.
+    Checkpoint(Progress),
+    /// Everything that is committed was delivered; from here on events come as they are committed.
+    CaughtUp(CaughtUp),
+    /// It had caught up, and is far behind again, because its owner took too long. Events go on.
+    FellBehind(Progress),
+    /// The stream was closed for ever, by the event at the position. If that happened while the
+    /// feed was there, the event came before. Nothing more will come.
+    StreamTombstoned(Position),
+}
+
+/// Where a feed is when it has caught up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaughtUp {
+    /// How far it has come.
+    pub progress: Progress,
+    /// The last revision of its stream; none for the whole log, and for a stream without events.
+    pub revision: Option<Revision>,
+}
+
+/// Follows a source event by event: what is there already, then what is committed, each event once,
+/// in order. Dropping it ends it.
+#[derive(Debug)]
+pub struct Feed {
+    subscription: Subscription,
+    options: FeedOptions,
+    filtered: bool,
+    /// Where the log ended when it began.
+    began: Position,
+    /// Where its last checkpoint was, or where it began.
+    checkpoint: Position,
+    checkpoint_given: bool,
+    tombstone_given: bool,
+    found: VecDeque<Found>,
+    position: Position,
+}
+
+/// What was found and not handed out.
+#[derive(Debug)]
+enum Found {
+    Event(RecordedEvent),
+    Notice(FeedNotice),
+}
+
+impl Store {
+    /// Follows a source from some place on, event by event; see [`Store::subscribe`].
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn feed(
+        &self,
+        source: FeedSource,
+        from: SubscribeFrom,
+        options: FeedOptions,
+    ) -> Result<Feed, ReadError> {
+        let filtered = matches!(source, FeedSource::All(Some(_)));
+        let source = match source {
+            FeedSource::All(None) => Source::All,
+            FeedSource::All(Some(filter)) => Source::Filtered(filter),
+            FeedSource::Stream(stream) => Source::Stream(stream),
+        };
+        let began = self.committed();
+        let subscribe = SubscribeOptions::default()
+            .checkpoint_events(options.checkpoint_events)
+            .behind_events(options.behind_events);
+        let subscription = self.subscribe_with(source, from, subscribe)?;
+        let position = subscription.position();
+        Ok(Feed {
+            subscription,
+            options,
+            filtered,
+            began,
+            checkpoint: position,
+            checkpoint_given: false,
+            tombstone_given: false,
+            found: VecDeque::new(),
+            position,
+        })
+    }
+}
+
+impl Feed {
+    /// Everything in front of this position was looked at, and what concerns the feed was handed
+    /// out.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The next notice, if there is one without waiting: at most `events_max` events, but at least
+    /// one. May read from the disk.
+    ///
+    /// # Errors
+    /// See [`ReadError`]. After an error the same can be tried again.
+    pub fn try_next(&mut self, events_max: usize) -> Result<Option<FeedNotice>, ReadError> {
+        let limit = BatchLimit {
+            events_max: events_max.max(1),
+            ..BatchLimit::default()
+        };
+        loop {
+            match self.found.front() {
+                Some(Found::Event(_)) => return self.hand_out(limit.events_max).map(Some),
+                Some(Found::Notice(notice)) => {
+                    let notice = notice.clone();
+                    self.found.pop_front();
+                    if let FeedNotice::Checkpoint(progress)
+                    | FeedNotice::CaughtUp(CaughtUp { progress, .. }) = &notice
+                    {
+                        self.position = progress.position;
+                    }
+                    return Ok(Some(notice));
+                }
+                None => {}
+            }
+            match self.subscription.try_next(limit)? {
+                Some(notice) => self.take(notice)?,
+                None => {
+                    self.position = self.subscription.position();
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// Waits for the next notice, blocking this thread.
+    ///
+    /// # Errors
+    /// As [`Self::try_next`].
+    pub fn next(&mut self, events_max: usize) -> Result<FeedNotice, ReadError> {
+        loop {
+            if let Some(notice) = self.try_next(events_max)? {
+                return Ok(notice);
+            }
+            block_on_until(self.changed(), None).transpose()?;
+        }
+    }
+
+    /// Waits for the next notice, for at most so long.
+    ///
+    /// # Errors
+    /// As [`Self::try_next`].
+    pub fn next_timeout(
+        &mut self,
+        events_max: usize,
+        timeout: Duration,
+    ) -> Result<Option<FeedNotice>, ReadError> {
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            if let Some(notice) = self.try_next(events_max)? {
+                return Ok(Some(notice));
+            }
+            match block_on_until(self.changed(), deadline) {
+                None => return Ok(None),
+                Some(changed) => changed?,
+            }
+        }
+    }
+
+    /// The next notice, without blocking while it waits; reading may block on the disk. Needs no
+    /// runtime. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// As [`Self::try_next`].
+    pub async fn next_async(&mut self, events_max: usize) -> Result<FeedNotice, ReadError> {
+        loop {
+            if let Some(notice) = self.try_next(events_max)? {
+                return Ok(notice);
+            }
+            self.changed().await?;
+        }
+    }
+
+    /// Waits until [`Self::try_next`] may have something; never reads from the disk. Dropping the
+    /// future loses nothing.
+    ///
+    /// # Errors
+    /// When the store was closed.
+    pub async fn changed(&mut self) -> Result<(), ReadError> {
+        poll_fn(|context| self.poll_changed(context)).await
+    }
+
+    /// The same as a poll.
+    pub fn poll_changed(&mut self, context: &mut Context<'_>) -> Poll<Result<(), ReadError>> {
+        match self.found.is_empty() {
+            true => self.subscription.poll_changed(context),
+            false => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Some of the events that were found, with what they point to.
+    fn hand_out(&mut self, events_max: usize) -> Result<FeedNotice, ReadError> {
+        let mut events = Vec::new();
+        let mut len_bytes = 0;
+        while let Some(Found::Event(event)) = self.found.front() {
+            if events.len() >= events_max || len_bytes >= LEN_BYTES_MAX {
+                break;
+            }
+            let resolved = match self.options.resolve_links {
+                true => self.subscription.reading.resolve(event.clone()),
+                false => Ok(ResolvedEvent::Plain(event.clone())),
+            };
+            match resolved {
+                Ok(resolved) => {
+                    len_bytes += resolved.len_bytes();
+                    self.position = event.position.next();
+                    events.push(resolved);
+                    self.found.pop_front();
+                }
+                // What was resolved is handed out first.
+                Err(_) if !events.is_empty() => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(FeedNotice::Events(events))
+    }
+
+    fn take(&mut self, notice: Notice) -> Result<(), ReadError> {
+        match notice {
+            Notice::Events(batch) => self.take_events(&batch)?,
+            Notice::Checkpoint(progress) => self.give_checkpoint(progress),
+            Notice::CaughtUp(progress) => {
+                let given = self.checkpoint_given && self.checkpoint == progress.position;
+                if self.filtered && !given {
+                    self.give_checkpoint(progress);
+                }
+                let revision = match &self.subscription.source {
+                    Source::Stream(stream) => self.subscription.reading.last_shown(stream)?,
+                    _ => None,
+                };
+                self.give(FeedNotice::CaughtUp(CaughtUp { progress, revision }));
+            }
+            Notice::FellBehind(progress) => self.give(FeedNotice::FellBehind(progress)),
+            Notice::StreamTombstoned(position) => {
+                if position >= self.began && !self.tombstone_given {
+                    let event = self.subscription.reading.event_at(position)?;
+                    self.found.extend(event.map(Found::Event));
+                }
+                self.tombstone_given = true;
+                self.give(FeedNotice::StreamTombstoned(position));
+            }
+        }
+        Ok(())
+    }
+
+    fn take_events(&mut self, batch: &Batch) -> Result<(), ReadError> {
+        for event in batch.events() {
+            let event = event.map_err(ReadError::unreadable)?;
+            self.pass(event.position);
+            self.found.push_back(Found::Event(event));
+        }
+        self.pass(batch.next);
+        // The subscription counts on from the checkpoint, not from what it has delivered.
+        if self.filtered {
+            self.subscription.told = self.checkpoint;
+        }
+        Ok(())
+    }
+
+    /// Everything in front of a position was looked at: the last checkpoint that lies there.
+    fn pass(&mut self, position: Position) {
+        let every = self.options.checkpoint_events.max(1);
+        let passed = position.0.saturating_sub(self.checkpoint.0) / every;
+        if self.filtered && passed > 0 {
+            let position = self.checkpoint.plus(passed * every);
+            self.give_checkpoint(Progress {
+                position,
+                committed_us: self.subscription.reading.committed_us(position),
+            });
+        }
+    }
+
+    fn give_checkpoint(&mut self, progress: Progress) {
+        self.checkpoint = progress.position;
+        self.checkpoint_given = true;
+        self.give(FeedNotice::Checkpoint(progress));
+    }
+
+    fn give(&mut self, notice: FeedNotice) {
+        self.found.push_back(Found::Notice(notice));
+    }
+}
