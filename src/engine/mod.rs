@@ -246,6 +246,12 @@ impl Store {
         Some(self.0.shared.committed.time_us()).filter(|time_us| *time_us != i64::MIN)
     }
 
+    /// The wall clock of the store's host, in microseconds since 1970.
+    #[must_use]
+    pub fn now_us(&self) -> i64 {
+        self.0.shared.reading.now_us()
+    }
+
     /// The options that the store was opened with.
     #[must_use]
     pub fn options(&self) -> &StoreOptions {

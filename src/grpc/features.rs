@@ -19,8 +19,83 @@ type Service = (
     &'static [(&'static str, &'static [&'static str])],
 );
 
+/// Methods that know streams and `$all`.
+const BOTH: &[&str] = &["stream", "all"];
+
 const SERVICES: &[Service] = &[
+    (
+        "event_store.client.streams.streams",
+        &[
+            ("append", &[]),
+            ("batchappend", &["deadline_duration"]),
+            ("delete", &[]),
+            ("tombstone", &[]),
+            ("read", &["position", "events"]),
+        ],
+    ),
+    (
+        "kurrentdb.protocol.v2.streams.streamsservice",
+        &[("appendsession", &[]), ("appendrecords", &[])],
+    ),
+    (
+        "event_store.client.persistent_subscriptions.persistentsubscriptions",
+        &[
+            ("create", BOTH),
+            ("update", BOTH),
+            ("delete", BOTH),
+            ("read", BOTH),
+            ("getinfo", BOTH),
+            ("replayparked", BOTH),
+            ("truncateparked", BOTH),
+            ("list", BOTH),
+            ("restartsubsystem", BOTH),
+        ],
+    ),
+    (
+        "event_store.client.projections.projections",
+        &[
+            ("create", &["track_emitted_streams"]),
+            ("update", &[]),
+            ("delete", &[]),
+            ("statistics", &[]),
+            ("disable", &[]),
+            ("enable", &[]),
+            ("reset", &[]),
+            ("state", &[]),
+            ("result", &[]),
+            ("restartsubsystem", &[]),
+        ],
+    ),
+    (
+        "event_store.client.operations.operations",
+        &[
+            ("startscavenge", &[]),
+            ("stopscavenge", &[]),
+            ("shutdown", &[]),
+            ("mergeindexes", &[]),
+            ("resignnode", &[]),
+            ("setnodepriority", &[]),
+            ("restartpersistentsubscriptions", &[]),
+        ],
+    ),
+    (
+        "event_store.client.users.users",
+        &[
+            ("create", &[]),
+            ("update", &[]),
+            ("delete", &[]),
+            ("disable", &[]),
+            ("enable", &[]),
+            ("details", &[]),
+            ("changepassword", &[]),
+            ("resetpassword", &[]),
+        ],
+    ),
     ("event_store.client.gossip.gossip", &[("read", &[])]),
+    (
+        "event_store.client.monitoring.monitoring",
+        &[("stats", &[])],
+    ),
     (
         "event_store.client.server_features.serverfeatures",
         &[("getsupportedmethods", &[])],

@@ -9,6 +9,8 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::Request;
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -18,7 +20,9 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::ServiceExt;
 
+use super::node::Arrival;
 use super::options::{GrpcError, GrpcOptions};
 
 /// More permits than anybody needs, and as many as a semaphore takes at once.
@@ -74,6 +78,7 @@ impl Listeners {
             };
             let listener = TcpListener::from_std(listener).map_err(failed)?;
             let front = Front {
+                address,
                 router: router.clone(),
                 builder: builder(options),
                 places: Arc::clone(&places),
@@ -130,6 +135,7 @@ fn builder(options: &GrpcOptions) -> auto::Builder<TokioExecutor> {
 
 /// What a listener needs to serve.
 struct Front {
+    address: SocketAddr,
     router: Router,
     builder: auto::Builder<TokioExecutor>,
     places: Arc<Semaphore>,
@@ -159,7 +165,15 @@ impl Front {
         };
         // Without it answers wait for each other; a socket that refuses is gone already.
         let _gone = socket.set_nodelay(true);
-        let service = TowerToHyperService::new(self.router.clone());
+        let local = socket.local_addr().unwrap_or(self.address);
+        let arrived = move |mut request: Request<Incoming>| {
+            let authority = request.uri().authority().cloned();
+            request
+                .extensions_mut()
+                .insert(Arrival { local, authority });
+            request
+        };
+        let service = TowerToHyperService::new(self.router.clone().map_request(arrived));
         let connection = self
             .builder
             .serve_connection(TokioIo::new(socket), service)

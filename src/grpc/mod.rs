@@ -10,6 +10,7 @@
 mod features;
 mod http;
 mod listen;
+mod node;
 mod options;
 mod wire;
 
@@ -24,6 +25,7 @@ use tonic::service::Routes;
 
 use crate::engine::Store;
 use listen::Listeners;
+use wire::event_store::client::gossip::gossip_server::GossipServer;
 use wire::event_store::client::server_features::server_features_server::ServerFeaturesServer;
 
 /// A front that listens and has not begun to serve.
@@ -71,12 +73,17 @@ impl GrpcServer {
     }
 }
 
-fn router(_shared: &Shared) -> Router {
-    let services = Routes::default().add_service(ServerFeaturesServer::new(features::Features));
+fn router(shared: &Shared) -> Router {
+    let gossip = node::Gossip {
+        shared: shared.clone(),
+    };
+    let services = Routes::default()
+        .add_service(ServerFeaturesServer::new(features::Features))
+        .add_service(GossipServer::new(gossip));
     services
         .into_axum_router()
         .reset_fallback()
-        .merge(http::routes())
+        .merge(http::routes(shared))
         .fallback(unknown)
 }
 

@@ -72,6 +72,11 @@ impl Reading {
         }
     }
 
+    /// The wall clock, in microseconds since 1970.
+    pub(crate) fn now_us(&self) -> i64 {
+        self.host.now_us()
+    }
+
     fn sight(
         &self,
         view: &View,
