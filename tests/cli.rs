@@ -8,7 +8,8 @@
 )]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
@@ -18,7 +19,7 @@ use tempfile::TempDir;
 fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_annal"));
     command.stdin(Stdio::null());
-    for name in ["SERVER", "DATA", "TCP", "INSECURE", "CONFIG"] {
+    for name in ["SERVER", "DATA", "TCP", "HTTP", "INSECURE", "CONFIG"] {
         command.env_remove(format!("ANNAL_{name}"));
     }
     command
@@ -63,7 +64,8 @@ impl Served {
     fn start(folder: &Path) -> Self {
         let mut command = binary();
         command
-            .args(["serve", "--json", "--tcp", "127.0.0.1:0", "--data"])
+            .args(["serve", "--json", "--tcp", "127.0.0.1:0"])
+            .args(["--http", "none", "--data"])
             .arg(folder);
         Self::spawn(command)
     }
@@ -590,28 +592,42 @@ fn a_server_stops_in_order_and_says_so() {
 fn others_are_kept_out_unless_somebody_says_otherwise() {
     let folder = TempDir::new().unwrap();
     let store = folder.path().join("store");
-    let serve = [
-        "serve",
-        "--tcp",
-        "0.0.0.0:0",
-        "--data",
-        store.to_str().unwrap(),
-    ];
-    let output = annal(&serve);
-    assert_eq!(code(&output), 2);
-    assert!(
-        complaint(&output).contains("--insecure"),
-        "{}",
-        complaint(&output)
-    );
-    assert!(!store.exists(), "nothing was made");
+    for flag in ["--tcp", "--http"] {
+        let data = store.to_str().unwrap();
+        let output = annal(&["serve", flag, "0.0.0.0:0", "--data", data]);
+        assert_eq!(code(&output), 2);
+        let complaint = complaint(&output);
+        assert!(complaint.contains("--insecure"), "{complaint}");
+        assert!(!store.exists(), "nothing was made");
+    }
+}
+
+#[test]
+fn http_is_answered_beside_the_native_protocol_until_both_stop() {
+    let folder = TempDir::new().unwrap();
+    let mut command = binary();
+    command
+        .args(["serve", "--json", "--tcp", "127.0.0.1:0"])
+        .args(["--http", "127.0.0.1:0", "--data"])
+        .arg(folder.path().join("store"));
+    let served = Served::spawn(command);
+    let http = served.hello["http"][0].as_str().unwrap().to_owned();
+    let mut socket = TcpStream::connect(&http).unwrap();
+    let request = "GET /health/live HTTP/1.1\r\nHost: annal\r\nConnection: close\r\n\r\n";
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+    assert_eq!(served.stop("TERM")["notice"], json!("stopped"));
+    assert!(TcpStream::connect(&http).is_err());
 }
 
 #[test]
 fn settings_come_from_the_file_the_environment_and_the_flags() {
     let folder = TempDir::new().unwrap();
     let [in_file, in_environment] = ["file", "environment"].map(|name| folder.path().join(name));
-    let toml = format!("[serve]\ndata = {in_file:?}\ntcp = \"127.0.0.1:0\"\n");
+    let tcp = "tcp = '127.0.0.1:0'\nhttp = '127.0.0.1:0'\n";
+    let toml = format!("[serve]\ndata = {in_file:?}\n{tcp}");
     let config = write(&folder, "annal.toml", toml);
     let serve = || {
         let mut command = binary();
@@ -620,10 +636,14 @@ fn settings_come_from_the_file_the_environment_and_the_flags() {
     };
     let served = Served::spawn(serve());
     assert_eq!(served.hello["data"], json!(in_file));
+    let http = served.hello["http"][0].as_str().unwrap();
+    assert!(http.starts_with("127.0.0.1:"), "{http}");
     let mut command = serve();
     command.env("ANNAL_DATA", &in_environment);
+    command.env("ANNAL_HTTP", "none");
     let other = Served::spawn(command);
     assert_eq!(other.hello["data"], json!(in_environment));
+    assert_eq!(other.hello["http"], json!([]));
     let mut command = binary();
     command
         .args(["append", "a", "--type", "T", "{}"])

@@ -1,17 +1,20 @@
-//! `annal serve`: a store behind a native TCP server.
+//! `annal serve`: a store behind a native TCP server, and behind a gRPC and HTTP server beside it.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use serde_json::json;
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, block_in_place};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::failure::{Exit, Failure};
 use super::output::{Output, faint, strong};
 use super::target::{Make, open_folder};
 use crate::engine::{Store, StoreOptions};
+use crate::grpc::{GrpcError, GrpcOptions, GrpcServer};
 use crate::server::{ServeError, Server, ServerOptions};
 
 /// Start a server
@@ -22,7 +25,7 @@ that it listens and where, and one that it has stopped. Port 0 takes a free one.
 
 Examples:
   annal serve
-  annal serve --data /var/lib/annal --tcp 127.0.0.1:7000
+  annal serve --data /var/lib/annal --tcp 127.0.0.1:7000 --http none
   ANNAL_DATA=/data annal serve
   annal serve --config annal.toml")]
 pub(super) struct Args {
@@ -42,6 +45,14 @@ pub(super) struct Args {
         default_value = "127.0.0.1:2112"
     )]
     tcp: SocketAddr,
+    /// Where to listen for EventStoreDB's clients (gRPC) and for HTTP: addresses, or none
+    #[arg(
+        long,
+        value_name = "ADDRESSES",
+        env = "ANNAL_HTTP",
+        default_value = "127.0.0.1:2113,[::1]:2113"
+    )]
+    http: Addresses,
     /// Listen where other machines can reach it, though anybody there may read and write all
     #[arg(long, env = "ANNAL_INSECURE",
         value_parser = clap::builder::BoolishValueParser::new())]
@@ -49,6 +60,29 @@ pub(super) struct Args {
     /// What to write to the standard error beside that: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", env = "ANNAL_LOG", default_value = "warn")]
     log: tracing_subscriber::filter::LevelFilter,
+}
+
+/// Addresses between commas; `none` is no address.
+#[derive(Clone, Debug)]
+struct Addresses(Vec<SocketAddr>);
+
+impl FromStr for Addresses {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(Vec::new()));
+        }
+        let address = |text: &str| {
+            let text = text.trim();
+            text.parse()
+                .map_err(|_| format!("{text:?} is not an address like 127.0.0.1:2113"))
+        };
+        text.split(',')
+            .map(address)
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
 }
 
 impl From<ServeError> for Failure {
@@ -64,10 +98,31 @@ impl From<ServeError> for Failure {
     }
 }
 
+impl From<GrpcError> for Failure {
+    fn from(error: GrpcError) -> Self {
+        match &error {
+            GrpcError::Listen { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+                Self::new(Exit::Unavailable, error)
+                    .advise("another server may be running; or choose another --http, or none")
+            }
+            GrpcError::Listen { .. } => Self::new(Exit::Failure, error),
+            _ => Self::usage(error),
+        }
+    }
+}
+
 /// Serves until it is told to stop.
 pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
     if !args.insecure && !args.tcp.ip().is_loopback() {
         return Err(ServeError::Insecure(args.tcp).into());
+    }
+    let open = args
+        .http
+        .0
+        .iter()
+        .find(|address| !address.ip().is_loopback());
+    if let (Some(address), false) = (open, args.insecure) {
+        return Err(GrpcError::Insecure(*address).into());
     }
     tracing_subscriber::fmt()
         .with_max_level(args.log)
@@ -81,21 +136,68 @@ pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
         insecure: args.insecure,
         ..ServerOptions::default()
     };
-    let server = Server::bind(store.clone(), options)?;
-    announce(&args.data, &store, server.local_addr(), output)?;
-    server.run(stop.wait()).await?;
+    let native = Server::bind(store.clone(), options)?;
+    let http = match args.http.0.is_empty() {
+        true => None,
+        false => Some(GrpcServer::bind(
+            store.clone(),
+            GrpcOptions {
+                addresses: args.http.0,
+                insecure: args.insecure,
+                ..GrpcOptions::default()
+            },
+        )?),
+    };
+    let fronts = Fronts { native, http };
+    announce(&args.data, &store, &fronts, output)?;
+    fronts.run(stop.wait()).await?;
     let end = store.committed();
     block_in_place(|| store.close())?;
     let text = format!("stopped in order at position {end}");
     output.result(&text, &json!({ "notice": "stopped", "position": end.0 }))
 }
 
-fn announce(
-    folder: &Path,
-    store: &Store,
-    address: SocketAddr,
-    output: Output,
-) -> Result<(), Failure> {
+/// The servers in front of one store.
+struct Fronts {
+    native: Server,
+    http: Option<GrpcServer>,
+}
+
+impl Fronts {
+    fn http(&self) -> Vec<String> {
+        let addresses = self.http.iter().flat_map(GrpcServer::local_addrs);
+        addresses.map(|address| address.to_string()).collect()
+    }
+
+    /// Runs all until `stop` is ready or one fails; each finishes what it has accepted.
+    async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+        let stopping = CancellationToken::new();
+        let native = async {
+            let ended = self.native.run(stopping.cancelled()).await;
+            stopping.cancel();
+            ended.map_err(Failure::from)
+        };
+        let http = async {
+            let Some(server) = self.http else {
+                return Ok(());
+            };
+            let ended = server.run(stopping.cancelled()).await;
+            stopping.cancel();
+            ended.map_err(Failure::from)
+        };
+        let told = async {
+            tokio::select! {
+                () = stop => stopping.cancel(),
+                () = stopping.cancelled() => {}
+            }
+        };
+        let (native, http, ()) = tokio::join!(native, http, told);
+        native.and(http)
+    }
+}
+
+fn announce(folder: &Path, store: &Store, fronts: &Fronts, output: Output) -> Result<(), Failure> {
+    let (address, http) = (fronts.native.local_addr(), fronts.http());
     let recovery = store.recovery();
     let shown = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let server = match address.port() {
@@ -103,12 +205,16 @@ fn announce(
         _ => format!(" --server annal://{address}"),
     };
     let mut text = format!(
-        "{} {}\n\n  folder   {}\n  address  annal://{address}\n  events   {}\n",
+        "{} {}\n\n  folder   {}\n  address  annal://{address}\n",
         strong("annal"),
         env!("CARGO_PKG_VERSION"),
         shown.display(),
-        store.committed(),
     );
+    if let Some(first) = http.first() {
+        text.push_str(&format!("  clients  esdb://{first}?tls=false\n"));
+        text.push_str(&format!("  http     http://{first}\n"));
+    }
+    text.push_str(&format!("  events   {}\n", store.committed()));
     if !recovery.created && !recovery.clean_stop {
         text.push_str(&format!("\n{recovery}\n"));
     }
@@ -121,6 +227,7 @@ fn announce(
     let json = json!({
         "notice": "listening",
         "tcp": address.to_string(),
+        "http": http,
         "server": format!("annal://{address}"),
         "data": shown.display().to_string(),
         "position": store.committed().0,

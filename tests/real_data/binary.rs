@@ -76,7 +76,15 @@ impl Served {
     /// Starts it and returns when it listens.
     pub(crate) fn start(folder: &Path) -> Self {
         let mut command = annal();
-        command.args(["serve", "--tcp", "127.0.0.1:0", "--json", "--data"]);
+        command.args([
+            "serve",
+            "--tcp",
+            "127.0.0.1:0",
+            "--http",
+            "none",
+            "--json",
+            "--data",
+        ]);
         command.arg(folder).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut line = String::new();
