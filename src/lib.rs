@@ -153,8 +153,8 @@ pub use model::{
     Append, ContentType, Direction, Ending, EventFilter, EventType, ExpectedRevision, FilterRule,
     FilterTarget, InvalidFilter, InvalidText, InvalidTimestamp, Lineage, Link, MediaType, NewEvent,
     Pattern, PatternTooCostly, Position, Projection, ReadFrom, Receipt, RecordedEvent, Request,
-    Revision, Source, StoreId, StreamHead, StreamMetadata, StreamName, SubscribeFrom, Tag,
-    Timestamp, Token, VirtualStream,
+    Revision, Source, StateChange, StateSpace, StoreId, StreamHead, StreamMetadata, StreamName,
+    SubscribeFrom, Tag, Timestamp, Token, VirtualStream,
 };
 #[cfg(feature = "server")]
 pub use server::{ServeError, Server, ServerOptions};

@@ -8,7 +8,7 @@ use crate::protocol::frame::FRAME_LEN_BYTES_MAX;
 use crate::protocol::{Answer, Request, WireError};
 
 pub(super) async fn append(link: &Link, append: Append) -> Result<Receipt, AppendError> {
-    refuse_too_large(&append)?;
+    refuse_what_cannot_be_sent(&append)?;
     let may_repeat = may_repeat(&append);
     let request = Request::Append(append);
     let mut in_doubt = false;
@@ -38,7 +38,7 @@ pub(super) async fn append(link: &Link, append: Append) -> Result<Receipt, Appen
 }
 
 pub(super) async fn append_once(link: &Link, append: Append) -> Result<Receipt, AppendError> {
-    refuse_too_large(&append)?;
+    refuse_what_cannot_be_sent(&append)?;
     match link.ask_once(&Request::Append(append)).await {
         Ok(answer) => receipt(answer),
         Err(trouble) => Err(sent_once(trouble)),
@@ -81,8 +81,13 @@ fn may_repeat(append: &Append) -> bool {
             .all(|(stream, _)| written(stream))
 }
 
-/// What would not fit into a frame is not sent; the server's own limits are lower.
-fn refuse_too_large(append: &Append) -> Result<(), AppendError> {
+/// What would not fit into a frame is not sent; the server's own limits are lower. State records
+/// are for programs that have the store themselves.
+fn refuse_what_cannot_be_sent(append: &Append) -> Result<(), AppendError> {
+    if !append.states.is_empty() {
+        let problem = "a client cannot change state records";
+        return Err(AppendError::Invalid(problem.to_owned()));
+    }
     let events = append.events.iter();
     let payloads = events.map(|(_, event)| event.data.len() + event.metadata.len());
     let len_bytes: usize = payloads.sum();

@@ -7,7 +7,7 @@
 //! store: the unit's own requests are answered `Unknown`, the ones behind it are certainly refused,
 //! and nothing is ever retried.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -21,8 +21,9 @@ use super::prepare::{Prepared, prepare};
 use super::resolve::{Resolution, Resolved, Resolver};
 use super::stage::Outcome;
 use crate::disk::Host;
+use crate::format::unit::StateRecord;
 use crate::index::{Index, Step};
-use crate::log::{Log, LogWriter, StorageError, UnitBuffer};
+use crate::log::{Log, LogWriter, StorageError, UnitBuffer, state_len_bytes};
 use crate::model::Timestamp;
 use crate::model::{Append, Receipt};
 
@@ -56,6 +57,9 @@ struct Stage {
     /// Requests that are going round again. Until each of them is back, later ones wait: what a
     /// connection sends one behind the other is judged in that order.
     going_round: usize,
+    /// The memory that the state records will take that are staged and not yet durable, in bytes,
+    /// at most.
+    states_len_bytes: u64,
     /// Why nothing is taken any more.
     stopped: Option<StorageError>,
     /// Whether the committer's thread sleeps and must be woken.
@@ -116,6 +120,7 @@ impl Committer {
             waiting: VecDeque::new(),
             waiting_len_bytes: 0,
             going_round: 0,
+            states_len_bytes: 0,
             stopped: None,
             idle: false,
             ending: false,
@@ -282,6 +287,10 @@ impl Committer {
         work: Box<Work>,
         resolution: &Resolution,
     ) -> Option<Ready> {
+        let states_len_bytes = match self.states_fit(stage, &work.prepared.states) {
+            Ok(len_bytes) => len_bytes,
+            Err(error) => return Some((work.done, Err(error))),
+        };
         let now = Timestamp::from_micros(self.host.now_us());
         let mut index = self.index.stage();
         let request = (&work.prepared, resolution);
@@ -292,7 +301,10 @@ impl Committer {
             now,
             request,
         ) {
-            Outcome::Staged(receipt) => stage.answers.push(Answer::Receipt(receipt, work.done)),
+            Outcome::Staged(receipt) => {
+                stage.states_len_bytes += states_len_bytes;
+                stage.answers.push(Answer::Receipt(receipt, work.done));
+            }
             Outcome::Refused(error) => stage.answers.push(Answer::Refusal(error, work.done)),
             Outcome::Again => {
                 stage.going_round += 1;
@@ -301,6 +313,42 @@ impl Committer {
             Outcome::Answered(answer) => return Some((work.done, answer)),
         }
         None
+    }
+
+    /// The memory that these records take, if all that will be durable with them is within the
+    /// limit. What is staged is counted as if it replaced nothing, so a store that is nearly full
+    /// may refuse what would have fitted. To remove a record is always allowed.
+    fn states_fit(&self, stage: &Stage, states: &[StateRecord]) -> Result<u64, AppendError> {
+        if states.is_empty() {
+            return Ok(0);
+        }
+        let len_bytes = |state: &StateRecord, value: &[u8]| state_len_bytes(&state.key, value);
+        let values = states
+            .iter()
+            .filter_map(|state| Some((state, state.value.as_deref()?)));
+        let added: u64 = values
+            .clone()
+            .map(|(state, value)| len_bytes(state, value))
+            .sum();
+        let mut replaced = 0;
+        let mut keys = BTreeSet::new();
+        for (state, _) in values {
+            if keys.insert((state.space, &state.key))
+                && let Some(old) = self.log.state(state.space, &state.key)
+            {
+                replaced += len_bytes(state, &old);
+            }
+        }
+        let max = self.options.state_memory_bytes;
+        let held = self.log.states_len_bytes() + stage.states_len_bytes;
+        match held + added <= max + replaced || added == 0 {
+            true => Ok(added),
+            false => Err(AppendError::OverLimit {
+                what: "the memory for state records, in bytes,",
+                value: held + added - replaced,
+                max,
+            }),
+        }
     }
 
     /// Stages as many of the waiting requests as there is room for.
@@ -321,7 +369,7 @@ impl Committer {
 
     /// Commits what is staged. Returns whether there was anything.
     fn commit_once(&self, writer: &mut Option<LogWriter>) -> bool {
-        let (unit, answers, ready) = {
+        let (unit, answers, ready, states_len_bytes) = {
             let mut stage = self.stage.lock();
             let mut ready = self.let_in(&mut stage);
             if stage.unit.is_empty() && stage.answers.is_empty() {
@@ -333,9 +381,10 @@ impl Committer {
             let next = UnitBuffer::new(stage.unit.end_position());
             let unit = std::mem::replace(&mut stage.unit, next);
             let answers = std::mem::take(&mut stage.answers);
+            let states_len_bytes = stage.states_len_bytes;
             // The next unit is filled while this one is written.
             ready.extend(self.let_in(&mut stage));
-            (unit, answers, ready)
+            (unit, answers, ready, states_len_bytes)
         };
         let mut ready = ready;
         answer_all(&mut ready);
@@ -344,6 +393,9 @@ impl Committer {
             Some(_) if unit.is_empty() => Ok(()),
             Some(writer) => self.write(writer, unit),
         };
+        if states_len_bytes > 0 {
+            self.stage.lock().states_len_bytes -= states_len_bytes;
+        }
         match written {
             Ok(()) => self.answer(answers),
             Err(error) => self.poison(error, answers),

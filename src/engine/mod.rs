@@ -43,12 +43,13 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::disk::{Disk, Host, OsDisk, OsHost};
 use crate::index::{Index, IndexOptions, Step};
 use crate::log::{Log, LogOptions, Opened, RecoveryReport};
-use crate::model::{Append, Lineage, Position, Receipt, StoreId, Token};
+use crate::model::{Append, Lineage, Position, Receipt, StateSpace, StoreId, Token};
 use commit::{Committer, Parts};
 use committed::Committed;
 use keeper::{Bells, Next};
@@ -199,6 +200,19 @@ impl Store {
     #[must_use]
     pub fn committed(&self) -> Position {
         self.0.shared.committed.end()
+    }
+
+    /// The committed value of a state record.
+    #[must_use]
+    pub fn state(&self, space: StateSpace, key: &[u8]) -> Option<Bytes> {
+        self.0.shared.log.state(space.byte(), key)
+    }
+
+    /// The committed state records of a space whose keys begin with a prefix, by their keys.
+    /// Whoever sees the events of an append sees the state records that came along.
+    #[must_use]
+    pub fn states(&self, space: StateSpace, prefix: &[u8]) -> Vec<(Bytes, Bytes)> {
+        self.0.shared.log.states(space.byte(), prefix)
     }
 
     /// What readers need of the store.

@@ -37,6 +37,9 @@ pub struct StoreOptions {
     /// How many of the last named requests are recognised when they are sent again.
     /// Default: 131,072.
     pub idempotence_requests: usize,
+    /// All state records in memory, in bytes; one that would not fit is refused.
+    /// Default: 32 MiB.
+    pub state_memory_bytes: u64,
     /// The largest event: data, metadata and tags, in bytes; at most 16 MiB - 64 KiB, the default.
     pub event_len_bytes_max: usize,
     /// The largest append: its records, in bytes; at most 16 MiB, the default.
@@ -88,6 +91,7 @@ impl Default for StoreOptions {
             index_flush_events: INDEX_FLUSH_EVENTS_MAX,
             idempotence_events: 1_048_576,
             idempotence_requests: 131_072,
+            state_memory_bytes: 32 * 1024 * 1024,
             event_len_bytes_max: PAYLOAD_LEN_BYTES_MAX,
             append_len_bytes_max: APPEND_LEN_BYTES_MAX,
             append_events_max: APPEND_EVENTS_MAX,

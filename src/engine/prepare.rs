@@ -10,9 +10,15 @@ use super::error::AppendError;
 use super::options::StoreOptions;
 use super::verdict::Wish;
 use crate::format::record::{TAGS_MAX, len_max, payload_checksum};
-use crate::format::unit::PRINCIPAL_LEN_BYTES_MAX;
-use crate::model::{Append, Ending, Request};
-use crate::model::{ExpectedRevision, NewEvent, StreamMetadata, StreamName};
+use crate::format::unit::{
+    PRINCIPAL_LEN_BYTES_MAX, STATE_KEY_LEN_BYTES_MAX, STATE_VALUE_LEN_BYTES_MAX, StateRecord,
+};
+use crate::model::{
+    Append, Ending, ExpectedRevision, NewEvent, Request, StateChange, StreamMetadata, StreamName,
+};
+
+/// What a state record takes beside its key and its value, in bytes, at most.
+const STATE_RECORD_LEN_BYTES: usize = 16;
 
 /// A request that is within all limits.
 #[derive(Debug)]
@@ -23,7 +29,9 @@ pub(super) struct Prepared {
     pub(super) events: Vec<PreparedEvent>,
     /// The name of the request, and a hash of what it asks.
     pub(super) request: Option<(Request, u64)>,
-    /// No less than the bytes its records will take.
+    /// The state records it changes, in order.
+    pub(super) states: Vec<StateRecord>,
+    /// No less than the bytes its records will take, of events and of state.
     pub(super) len_bytes: usize,
 }
 
@@ -109,12 +117,22 @@ pub(super) fn prepare(append: Append, options: &StoreOptions) -> Result<Prepared
         ));
     }
     subjects.add_described();
+    let states = append.states.into_iter().map(state_record).collect();
     Ok(Prepared {
         subjects: subjects.list,
         events,
         request,
+        states,
         len_bytes,
     })
+}
+
+fn state_record(change: StateChange) -> StateRecord {
+    StateRecord {
+        space: change.space.byte(),
+        key: change.key.as_ref().into(),
+        value: change.value.map(|value| value.as_ref().into()),
+    }
 }
 
 /// The streams of a request, each once. A map finds them when there are many.
@@ -175,16 +193,46 @@ impl Subjects {
     }
 }
 
-/// Refuses what is over a limit; returns no less than the bytes that the records will take.
-fn check_limits(append: &Append, options: &StoreOptions) -> Result<usize, AppendError> {
-    let within = |what: &'static str, value: usize, max: usize| match value <= max {
+fn within(what: &'static str, value: usize, max: usize) -> Result<(), AppendError> {
+    match value <= max {
         true => Ok(()),
         false => Err(AppendError::OverLimit {
             what,
             value: value.try_into().unwrap_or(u64::MAX),
             max: max.try_into().unwrap_or(u64::MAX),
         }),
-    };
+    }
+}
+
+/// Refuses state records that are over a limit; returns no less than the bytes they will take.
+fn check_states(append: &Append, options: &StoreOptions) -> Result<usize, AppendError> {
+    let states = &append.states;
+    within(
+        "the number of state records",
+        states.len(),
+        options.append_events_max,
+    )?;
+    let mut len_bytes = 0;
+    for change in states {
+        let value_len = change.value.as_ref().map_or(0, bytes::Bytes::len);
+        let key_len = change.key.len();
+        within(
+            "the key of a state record, in bytes,",
+            key_len,
+            STATE_KEY_LEN_BYTES_MAX,
+        )?;
+        within(
+            "the value of a state record, in bytes,",
+            value_len,
+            STATE_VALUE_LEN_BYTES_MAX,
+        )?;
+        len_bytes += STATE_RECORD_LEN_BYTES + key_len + value_len;
+    }
+    Ok(len_bytes)
+}
+
+/// Refuses what is over a limit; returns no less than the bytes that the records will take.
+fn check_limits(append: &Append, options: &StoreOptions) -> Result<usize, AppendError> {
     within(
         "the number of events",
         append.events.len(),
@@ -214,6 +262,7 @@ fn check_limits(append: &Append, options: &StoreOptions) -> Result<usize, Append
         within("the number of an event's tags", event.tags.len(), TAGS_MAX)?;
         len_bytes += len_max(stream, event);
     }
+    len_bytes += check_states(append, options)?;
     within(
         "the append, in bytes,",
         len_bytes,
@@ -247,6 +296,14 @@ fn content_hash(append: &Append) -> u64 {
         } else {
             b"tombstoned"
         });
+    }
+    if !append.states.is_empty() {
+        text(b"state");
+    }
+    for change in &append.states {
+        text(&[change.space.byte(), u8::from(change.value.is_some())]);
+        text(&change.key);
+        text(change.value.as_deref().unwrap_or_default());
     }
     let mut first = [0; 8];
     hasher.finalize_xof().fill(&mut first);

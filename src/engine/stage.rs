@@ -89,6 +89,9 @@ pub(super) fn stage(
             id: request.id,
             content: *content,
         });
+    for state in &prepared.states {
+        writer.unit.push_state(state.clone());
+    }
     if let Some(entry) = &entry {
         writer.index.insert_request(first, records, entry);
     }

@@ -112,10 +112,34 @@ pub const TABLE_FIELDS: [Field; 6] = [
     TABLE_DIGEST,
 ];
 
+const STATE_SINCE: Field = Field::first("first segment with a state record", 4);
+const STATE_NUMBER: Field = STATE_SINCE.then("number of the file", 4);
+const STATE_LEN: Field = STATE_NUMBER.then("length of the file, bytes", 8);
+const STATE_SEGMENT: Field = STATE_LEN.then("segment", 4);
+const STATE_OFFSET: Field = STATE_SEGMENT.then("offset", 4);
+const STATE_POSITION: Field = STATE_OFFSET.then("position", 8);
+const STATE_UNIT: Field = STATE_POSITION.then("last unit's header checksum", 4);
+const STATE_EPOCH: Field = STATE_UNIT.then("last unit's epoch", 4);
+const STATE_COMMITTED: Field = STATE_EPOCH.then("last unit's commit time", 8);
+/// All fields of the extension that names the state file.
+pub const STATE_FIELDS: [Field; 9] = [
+    STATE_SINCE,
+    STATE_NUMBER,
+    STATE_LEN,
+    STATE_SEGMENT,
+    STATE_OFFSET,
+    STATE_POSITION,
+    STATE_UNIT,
+    STATE_EPOCH,
+    STATE_COMMITTED,
+];
+
 /// Each copy takes a multiple of this many bytes.
 pub const COPY_ALIGN_BYTES: usize = 4096;
 /// An extension of this kind or a higher one is refused by a program that does not know it.
 pub const EXTENSION_MANDATORY_MIN: u8 = 128;
+/// The extension that names the state file.
+pub const EXTENSION_STATE: u8 = 128;
 /// The longest manifest that is read, in bytes.
 pub const LEN_BYTES_MAX: u64 = 1 << 30;
 
@@ -189,6 +213,31 @@ pub struct TableEntry {
     pub digest: Digest,
 }
 
+/// The state records of the log, and up to where they were gathered. Without it the log holds none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateEntry {
+    /// No segment in front of this one holds a state record.
+    pub since: u32,
+    /// The number of the file that holds what there was at the place.
+    pub number: u32,
+    /// The length of the file, in bytes; 0 if there is no file, because there was nothing.
+    pub len_bytes: u64,
+    /// Everything in front of this place is in the file.
+    pub place: Place,
+    /// The position at that place.
+    pub position: Position,
+    /// The last unit in front of it.
+    pub mark: Mark,
+}
+
+impl StateEntry {
+    /// Its file, if it has one.
+    #[must_use]
+    pub fn file_name(&self) -> Option<FileName> {
+        (self.len_bytes > 0).then_some(FileName::State(self.number))
+    }
+}
+
 /// What later versions may add.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Extension {
@@ -220,6 +269,8 @@ pub struct ManifestData {
     pub checkpoint: Option<CheckpointEntry>,
     /// The tables of the index, in the order of their positions.
     pub tables: Vec<TableEntry>,
+    /// The state file; none if there never was a state record.
+    pub state: Option<StateEntry>,
     /// What later versions added.
     pub extensions: Vec<Extension>,
 }
@@ -239,7 +290,7 @@ impl ManifestData {
             self.unsealed.len(),
             usize::from(self.checkpoint.is_some()),
             self.tables.len(),
-            self.extensions.len(),
+            self.extensions.len() + usize::from(self.state.is_some()),
         ];
         for count in counts {
             content.extend_from_slice(&short(count).to_le_bytes());
@@ -255,6 +306,10 @@ impl ManifestData {
         }
         for table in &self.tables {
             put_table(table, &mut content);
+        }
+        if let Some(state) = &self.state {
+            content.push(EXTENSION_STATE);
+            super::codec::put_bytes(&mut content, &state_bytes(state));
         }
         for extension in &self.extensions {
             content.push(extension.kind);
@@ -315,7 +370,12 @@ impl ManifestData {
         let unsealed = self.unsealed.iter().map(|id| FileName::Segment(*id));
         let tables = self.tables.iter().map(|table| FileName::Table(table.id));
         let checkpoint = self.checkpoint.iter().map(CheckpointEntry::file_name);
-        sealed.chain(unsealed).chain(tables).chain(checkpoint)
+        let state = self.state.iter().filter_map(StateEntry::file_name);
+        sealed
+            .chain(unsealed)
+            .chain(tables)
+            .chain(checkpoint)
+            .chain(state)
     }
 }
 
@@ -398,6 +458,43 @@ fn table(reader: &mut Reader<'_>) -> Result<TableEntry, FormatError> {
     })
 }
 
+fn state_bytes(state: &StateEntry) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.extend_from_slice(&state.since.to_le_bytes());
+    bytes.extend_from_slice(&state.number.to_le_bytes());
+    bytes.extend_from_slice(&state.len_bytes.to_le_bytes());
+    bytes.extend_from_slice(&state.place.segment.to_le_bytes());
+    bytes.extend_from_slice(&state.place.offset.to_le_bytes());
+    bytes.extend_from_slice(&state.position.0.to_le_bytes());
+    bytes.extend_from_slice(&state.mark.checksum.to_le_bytes());
+    bytes.extend_from_slice(&state.mark.epoch.to_le_bytes());
+    bytes.extend_from_slice(&state.mark.committed_us.to_le_bytes());
+    bytes
+}
+
+fn state(bytes: &[u8]) -> Result<StateEntry, FormatError> {
+    let mut reader = Reader::new(bytes, WHAT);
+    let entry = StateEntry {
+        since: reader.u32()?,
+        number: reader.u32()?,
+        len_bytes: reader.u64()?,
+        place: Place {
+            segment: reader.u32()?,
+            offset: reader.u32()?,
+        },
+        position: Position(reader.u64()?),
+        mark: Mark {
+            checksum: reader.u32()?,
+            epoch: reader.u32()?,
+            committed_us: reader.i64()?,
+        },
+    };
+    match reader.remaining() {
+        0 => Ok(entry),
+        _ => Err(FormatError::Invalid(WHAT)),
+    }
+}
+
 fn decode_copy(copy: &[u8]) -> Result<ManifestData, FormatError> {
     let mut front = Reader::new(copy, WHAT);
     front.take(LENGTH.offset)?;
@@ -442,11 +539,15 @@ fn decode_copy(copy: &[u8]) -> Result<ManifestData, FormatError> {
     }
     for _ in 0..extensions {
         let kind = reader.u8()?;
-        if kind >= EXTENSION_MANDATORY_MIN {
-            return Err(FormatError::Newer(WHAT));
+        let bytes = reader.bytes_at_most(reader.remaining())?;
+        match kind {
+            EXTENSION_STATE if manifest.state.is_none() => manifest.state = Some(state(bytes)?),
+            EXTENSION_MANDATORY_MIN.. => return Err(FormatError::Newer(WHAT)),
+            _ => manifest.extensions.push(Extension {
+                kind,
+                bytes: bytes.to_vec(),
+            }),
         }
-        let bytes = reader.bytes_at_most(reader.remaining())?.to_vec();
-        manifest.extensions.push(Extension { kind, bytes });
     }
     match to_u64(reader.remaining()) {
         0 => Ok(manifest),
@@ -502,6 +603,17 @@ mod tests {
                 len_bytes: 1 << 40,
                 digest: [8; 32],
             }],
+            state: (segments > 0).then_some(StateEntry {
+                since: 1,
+                number: 2,
+                len_bytes: 3,
+                place: Place {
+                    segment: 4,
+                    offset: 5,
+                },
+                position: Position(6),
+                mark: Mark::START,
+            }),
             extensions: vec![Extension {
                 kind: 3,
                 bytes: b"later".to_vec(),
@@ -534,7 +646,7 @@ mod tests {
     #[test]
     fn a_mandatory_extension_that_is_unknown_is_refused() {
         let mut newer = manifest(1);
-        newer.extensions[0].kind = EXTENSION_MANDATORY_MIN;
+        newer.extensions[0].kind = EXTENSION_STATE + 1;
         assert_eq!(
             ManifestData::decode(&newer.encode()),
             Err(FormatError::Newer(WHAT))

@@ -22,6 +22,7 @@ pub mod names;
 pub mod pack;
 pub mod record;
 pub mod segment;
+pub mod state;
 pub mod store;
 pub mod table;
 pub mod unit;

@@ -29,6 +29,8 @@ pub enum FileName {
     },
     /// `table-<id>`: a part of the index.
     Table(u32),
+    /// `state-<id>`: the state records up to a place in the log.
+    State(u32),
     /// `quarantine-<segment>-<offset>-<number>`: bytes that recovery took out of a segment.
     Quarantine {
         /// The segment.
@@ -64,6 +66,7 @@ impl FileName {
             "manifest" => Self::Manifest(number()?),
             "segment" => Self::Segment(number()?.try_into().ok()?),
             "table" => Self::Table(number()?.try_into().ok()?),
+            "state" => Self::State(number()?.try_into().ok()?),
             "checkpoint" => Self::Checkpoint {
                 segment: number()?.try_into().ok()?,
                 number: number()?.try_into().ok()?,
@@ -92,6 +95,7 @@ impl fmt::Display for FileName {
                 write!(f, "checkpoint-{segment:08x}-{number:04x}")
             }
             Self::Table(id) => write!(f, "table-{id:08x}"),
+            Self::State(id) => write!(f, "state-{id:08x}"),
             Self::Quarantine {
                 segment,
                 offset,
@@ -119,6 +123,7 @@ mod tests {
                 FileName::Segment(b),
                 FileName::Checkpoint { segment: b, number: d },
                 FileName::Table(b),
+                FileName::State(b),
                 FileName::Quarantine { segment: b, offset: c, number: d },
             ];
             for name in names {

@@ -79,7 +79,11 @@ impl Manifest {
     /// What cannot be removed stays, in nobody's way; opening the store says so.
     fn drop_generation(&self, oldest: &ManifestData, kept: [&ManifestData; 2]) {
         let derived = |name: &FileName| {
-            matches!(name, FileName::Table(_) | FileName::Checkpoint { .. })
+            let derived = matches!(
+                name,
+                FileName::Table(_) | FileName::Checkpoint { .. } | FileName::State(_)
+            );
+            derived
                 && !kept
                     .iter()
                     .any(|kept| kept.files().any(|file| file == *name))

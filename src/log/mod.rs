@@ -27,6 +27,7 @@ mod sealed;
 mod segment;
 mod shared;
 mod state;
+mod states;
 mod unit_buffer;
 mod units;
 mod verify;
@@ -43,10 +44,13 @@ pub(crate) use manifest::Manifest;
 pub use recovery::{RecoveryReport, TornTail};
 pub(crate) use seal::PreparedCheckpoint;
 pub(crate) use shared::KeeperProgress;
+pub(crate) use states::state_len_bytes;
 pub(crate) use unit_buffer::UnitBuffer;
 pub(crate) use units::Unit;
 pub use verify::{FileFinding, LogVerification, VerifyProgress};
 pub(crate) use writer::{CommittedUnit, LogWriter};
+
+use bytes::Bytes;
 
 use crate::disk::{Disk, Host};
 use crate::format::store::Identity;
@@ -227,6 +231,21 @@ impl Log {
         visit: &mut dyn FnMut(Unit) -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
         self.shared.units(from, visit)
+    }
+
+    /// The last durable value of a state record.
+    pub(crate) fn state(&self, space: u8, key: &[u8]) -> Option<Bytes> {
+        self.shared.states.get(space, key)
+    }
+
+    /// The state records whose keys begin with a prefix, by their keys.
+    pub(crate) fn states(&self, space: u8, prefix: &[u8]) -> Vec<(Bytes, Bytes)> {
+        self.shared.states.with_prefix(space, prefix)
+    }
+
+    /// The memory that all state records take, in bytes, about.
+    pub(crate) fn states_len_bytes(&self) -> u64 {
+        self.shared.states.len_bytes()
     }
 
     /// The manifest.

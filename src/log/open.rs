@@ -24,6 +24,7 @@ use crate::log::sealed::{SealedFiles, read_exact};
 use crate::log::segment::{CAPACITY_MIN, Spare, create_segment, is_untouched};
 use crate::log::shared::{FloorFile, Pace, Shared};
 use crate::log::state::{Live, Recent, State};
+use crate::log::states::States;
 use crate::log::{Log, LogOptions, LogWriter, Opened};
 use crate::model::{Lineage, Position, StoreId};
 
@@ -252,7 +253,12 @@ fn tidy(
     for (name, _) in files {
         match FileName::parse(name) {
             Some(parsed) if named.contains(&parsed) => {}
-            Some(FileName::Table(_) | FileName::Checkpoint { .. } | FileName::ManifestDraft) => {
+            Some(
+                FileName::Table(_)
+                | FileName::Checkpoint { .. }
+                | FileName::State(_)
+                | FileName::ManifestDraft,
+            ) => {
                 let _stays = disk.remove(name);
             }
             Some(FileName::Manifest(generation)) if generation < before.generation => {
@@ -304,6 +310,7 @@ fn share(
         identity: survey.identity,
         manifest,
         state: RwLock::new(state),
+        states: States::new(survey.states),
         blocks: Cache::new(options.read_cache_bytes),
         sealed: SealedFiles::new(options.open_files_max, options.read_cache_bytes),
         spare: Mutex::new(survey.spare),

@@ -10,20 +10,25 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::disk::Disk;
 use crate::format::FormatError;
 use crate::format::floor::{FILE_LEN_BYTES, Floor};
 use crate::format::footer::Mark;
-use crate::format::manifest::ManifestData;
+use crate::format::manifest::{ManifestData, SealedSegment, StateEntry};
 use crate::format::names::FileName;
 use crate::format::segment::HEADER_LEN_BYTES;
+use crate::format::state::{self, KnownRequest};
 use crate::format::store::{COPY_LEN_BYTES, Identity};
 use crate::format::unit::{HEADER_LEN, Place, UNIT_LEN_BYTES_MAX, UnitHeader};
 use crate::log::error::{LogOpenError, StorageError};
 use crate::log::facts::Facts;
 use crate::log::file::read_file;
 use crate::log::manifest::read_manifest;
+use crate::log::sealed::SealedFile;
 use crate::log::segment::{Spare, open_segment};
+use crate::log::states::StateMap;
 use crate::log::walk::{Expected, READ_BYTES, Walker};
 use crate::model::Position;
 
@@ -42,6 +47,8 @@ pub struct RecoveryReport {
     pub walked_bytes: u64,
     /// The position behind the last event.
     pub end: Position,
+    /// The state file was missing or damaged, and was made again from the log.
+    pub states_rebuilt: bool,
     /// What a crash had cut short, and where it is kept.
     pub torn: Vec<TornTail>,
     /// Files in the directory that nothing names. They are left alone.
@@ -73,6 +80,13 @@ impl fmt::Display for RecoveryReport {
             " It ends at position {}; {} units ({} bytes) were read and checked.",
             self.end, self.walked_units, self.walked_bytes
         )?;
+        if self.states_rebuilt {
+            write!(
+                f,
+                " The file with the state records was missing or damaged; they were gathered \
+                 again from the log."
+            )?;
+        }
         for torn in &self.torn {
             write!(
                 f,
@@ -125,6 +139,12 @@ pub(super) struct Survey {
     pub(super) spare: Option<Spare>,
     pub(super) torn: Vec<Torn>,
     pub(super) unwitnessed: Option<LastUnit>,
+    /// The state records as of the last good unit.
+    pub(super) states: StateMap,
+    /// From where on the log has to be walked for them.
+    states_from: Option<Place>,
+    /// The named requests in front of the checkpoint that no table has.
+    pub(super) known_requests: Vec<KnownRequest>,
     pub(super) report: RecoveryReport,
 }
 
@@ -182,10 +202,14 @@ pub(super) fn survey(
         spare: None,
         torn: Vec::new(),
         unwitnessed: None,
+        states: StateMap::default(),
+        states_from: None,
+        known_requests: Vec::new(),
         report: RecoveryReport::default(),
     };
     survey.report.clean_stop = survey.clean_end().is_some();
     survey.check_unnamed(disk, files)?;
+    survey.load_states(disk)?;
     survey.walk(disk, cold)?;
     Ok(survey)
 }
@@ -207,6 +231,30 @@ fn read_floor(disk: &dyn Disk, manifest: &ManifestData) -> Result<Option<Floor>,
             len_bytes: 0,
         }),
         false => Ok(Some(floor)),
+    }
+}
+
+/// What a state file holds.
+type StateFile = (StateMap, Vec<KnownRequest>);
+
+/// What the state file says; none if it is missing or damaged.
+fn read_state_file(disk: &dyn Disk, entry: &StateEntry) -> Result<Option<StateFile>, StorageError> {
+    let mut map = StateMap::default();
+    let Some(name) = entry.file_name().map(|name| name.to_string()) else {
+        return Ok(Some((map, Vec::new())));
+    };
+    let bytes = match read_file(disk, &name, entry.len_bytes) {
+        Err(StorageError::Missing { .. } | StorageError::Damaged { .. }) => return Ok(None),
+        other => other?,
+    };
+    let requests = state::decode(&bytes, entry.number, |space, key, value| {
+        let copy = Bytes::copy_from_slice;
+        map.put(space, copy(key), copy(value));
+    });
+    match requests {
+        Ok(requests) => Ok(Some((map, requests))),
+        Err(error @ FormatError::Newer(_)) => Err(StorageError::damaged(&name, 0, error)),
+        Err(_) => Ok(None),
     }
 }
 
@@ -255,6 +303,77 @@ impl Survey {
                 });
             }
         }
+        Ok(())
+    }
+
+    /// Reads the state file, and applies the units between its place and the segments that are not
+    /// sealed. Without a whole file all units are applied, from the first that had a state record.
+    fn load_states(&mut self, disk: &dyn Disk) -> Result<(), StorageError> {
+        let Some(entry) = self.manifest.state else {
+            return Ok(());
+        };
+        let mut start = Expected {
+            place: entry.place,
+            position: entry.position,
+            mark: entry.mark,
+        };
+        match read_state_file(disk, &entry)? {
+            Some((map, requests)) => {
+                self.states = map;
+                self.known_requests = requests;
+            }
+            None => {
+                self.report.states_rebuilt = true;
+                start.place = Place {
+                    segment: entry.since,
+                    offset: HEADER_LEN_BYTES,
+                };
+            }
+        }
+        self.states_from = Some(start.place);
+        let manifest = Arc::clone(&self.manifest);
+        let mut mark = Mark::START;
+        for sealed in &manifest.sealed {
+            let before = std::mem::replace(&mut mark, sealed.mark);
+            if sealed.id < start.place.segment {
+                continue;
+            }
+            let from = match sealed.id == start.place.segment && !self.report.states_rebuilt {
+                true => start,
+                false => Expected {
+                    place: Place {
+                        segment: sealed.id,
+                        offset: HEADER_LEN_BYTES,
+                    },
+                    position: sealed.first_position,
+                    mark: before,
+                },
+            };
+            self.apply_sealed(disk, sealed, from)?;
+        }
+        Ok(())
+    }
+
+    /// Applies the state records of a sealed segment, from a place on.
+    fn apply_sealed(
+        &mut self,
+        disk: &dyn Disk,
+        sealed: &SealedSegment,
+        mut expected: Expected,
+    ) -> Result<(), StorageError> {
+        let opened = SealedFile::open(disk, sealed)?;
+        let (file, name) = (Arc::clone(&opened.file), Arc::clone(&opened.name));
+        let mut walker = Walker::new(&self.identity, file, name, sealed.footer_offset.into());
+        while expected.place.offset < sealed.footer_offset {
+            let offset = expected.place.offset.into();
+            let unit = walker.unit(&expected)?;
+            let mut unit =
+                unit.map_err(|error| StorageError::damaged(&opened.name, offset, error))?;
+            self.states.apply(std::mem::take(&mut unit.trailer.states));
+            expected = unit.expected();
+            self.report.walked_units += 1;
+        }
+        self.report.walked_bytes += walker.read_bytes;
         Ok(())
     }
 
@@ -309,7 +428,8 @@ impl Survey {
     /// The facts in the checkpoint, if there is one of the first segment and it is whole.
     fn read_checkpoint(&mut self, disk: &dyn Disk) -> Option<Facts> {
         let entry = self.manifest.checkpoint?;
-        if entry.place.segment != self.start.place.segment {
+        let misses_states = self.states_from.is_some_and(|from| from < entry.place);
+        if entry.place.segment != self.start.place.segment || misses_states {
             return None;
         }
         let name = FileName::to_string(&entry.file_name());
@@ -347,7 +467,8 @@ impl Survey {
         let mut last = None;
         let why = loop {
             match walker.unit(expected)? {
-                Ok(unit) => {
+                Ok(mut unit) => {
+                    self.states.apply(std::mem::take(&mut unit.trailer.states));
                     facts.push_unit(&unit.records, unit.len, unit.mark);
                     last = Some(LastUnit {
                         segment: self.walked.len(),

@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::disk::{Disk, DiskFile, Host};
 use crate::format::floor::Floor;
+use crate::format::manifest::StateEntry;
 use crate::format::names::FileName;
 use crate::format::store::Identity;
 use crate::format::unit::Place;
@@ -20,6 +21,7 @@ use crate::log::manifest::Manifest;
 use crate::log::sealed::SealedFiles;
 use crate::log::segment::{CAPACITY_MIN, Spare, create_segment};
 use crate::log::state::State;
+use crate::log::states::States;
 use crate::log::walk::Expected;
 use crate::log::writer::ZERO_STEP_BYTES;
 
@@ -36,6 +38,7 @@ pub(super) struct Shared {
     pub(super) identity: Identity,
     pub(super) manifest: Manifest,
     pub(super) state: RwLock<State>,
+    pub(super) states: States,
     pub(super) blocks: Cache<(u32, u32), Arc<Block>>,
     pub(super) sealed: SealedFiles,
     pub(super) spare: Mutex<Option<Spare>>,
@@ -186,6 +189,24 @@ impl Shared {
             Some(spare) => Ok(spare),
             None => self.make_spare(self.next_capacity().max(needed)),
         }
+    }
+
+    /// Says in the manifest that state records are in the log from here on, before the first of
+    /// them is.
+    pub(super) fn announce_states(&self, next: &Expected) -> Result<(), StorageError> {
+        if self.manifest.current().state.is_some() {
+            return Ok(());
+        }
+        self.manifest.update(|manifest| {
+            manifest.state.get_or_insert(StateEntry {
+                since: next.place.segment,
+                number: 0,
+                len_bytes: 0,
+                place: next.place,
+                position: next.position,
+                mark: next.mark,
+            });
+        })
     }
 
     /// Removes the spare: first from the manifest, then its file.

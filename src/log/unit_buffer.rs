@@ -28,6 +28,7 @@ pub(super) struct ReadyUnit {
     pub(super) records_end: usize,
     pub(super) header: UnitHeader,
     pub(super) checksum: u32,
+    pub(super) states: Vec<StateRecord>,
 }
 
 /// What the log knows and the builder of a unit does not.
@@ -77,6 +78,11 @@ impl UnitBuffer {
         let value_len = state.value.as_ref().map_or(0, |value| value.len());
         self.trailer_len_max += 16 + state.key.len() + value_len;
         self.trailer.states.push(state);
+    }
+
+    /// Whether state records come along.
+    pub(crate) fn has_states(&self) -> bool {
+        !self.trailer.states.is_empty()
     }
 
     /// About how long the unit will be, in bytes: exact for the records, a little more than enough
@@ -164,6 +170,7 @@ impl FinishedUnit {
             records_end,
             header,
             checksum,
+            states: buffer.trailer.states,
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::log::segment::Spare;
 use crate::log::shared::Shared;
 use crate::log::state::Live;
 use crate::log::unit_buffer::{ReadyUnit, Stamp, UnitBuffer};
+use crate::log::walk::Expected;
 use crate::model::Position;
 
 /// Space behind the last unit is filled with zeros in steps of this many bytes.
@@ -103,6 +104,13 @@ impl LogWriter {
         if unit.first_position() != self.position {
             return Err(impossible("the first position of a unit to be written"));
         }
+        if unit.has_states() {
+            self.shared.announce_states(&Expected {
+                place: self.place,
+                position: self.position,
+                mark: self.mark,
+            })?;
+        }
         let unit = unit.finish();
         let Some(len) = unit.padded_len(identity.unit_align) else {
             return Err(impossible("the length of a unit to be written"));
@@ -165,6 +173,10 @@ impl LogWriter {
         self.place.offset += len;
         self.position = header.end_position();
         let touched_us = self.shared.host.now_us();
+        // Whoever sees the events sees what came along with them.
+        if !unit.states.is_empty() {
+            self.shared.states.apply(unit.states);
+        }
         let bytes = Bytes::from(unit.bytes);
         let mut state = self.shared.state.write();
         let facts = &mut state.active_mut().facts;

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::{
-    EventType, ExpectedRevision, InvalidText, NewEvent, Position, Revision, StreamMetadata,
-    StreamName, Token,
+    EventType, ExpectedRevision, InvalidText, NewEvent, Position, Revision, StateChange,
+    StreamMetadata, StreamName, Token,
 };
 
 /// A request to change streams: all of it happens, or nothing.
@@ -22,6 +22,8 @@ pub struct Append {
     pub ending: Option<(StreamName, Ending)>,
     /// The name of the request, if it has one.
     pub request: Option<Request>,
+    /// The state records that change with it.
+    pub(crate) states: Vec<StateChange>,
     /// The checksum of each event's payload as its writer computed it far away, found right on
     /// arrival; empty where the store is to compute them.
     pub(crate) payload_checksums: Vec<u32>,
@@ -129,6 +131,15 @@ impl Append {
     #[must_use]
     pub fn expect(mut self, stream: StreamName, expected: ExpectedRevision) -> Self {
         self.expectations.push((stream, expected));
+        self
+    }
+
+    /// Changes a state record, in the same commit as the events. A request that is recognised as a
+    /// repetition changes none. Only programs that embed the store have state records; a client is
+    /// refused.
+    #[must_use]
+    pub fn state(mut self, change: StateChange) -> Self {
+        self.states.push(change);
         self
     }
 

@@ -66,6 +66,7 @@ fn append() -> impl Strategy<Value = Append> {
                 expectations,
                 ending,
                 request,
+                states: Vec::new(),
                 payload_checksums,
             }
         },

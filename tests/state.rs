@@ -1,0 +1,197 @@
+//! Promises of state records: committed with the events of their append or not at all, the last
+//! value counts, and it is there again after a stop, a crash and the loss of what is derived.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+
+use std::sync::Arc;
+
+use annal::disk::{Fault, MemoryDisk, Operation, ProbeDisk, SimulatedHost, Unsynced};
+use annal::{
+    Append, AppendError, Background, EventType, ExpectedRevision, NewEvent, Request, StateChange,
+    StateSpace, Store, StoreOptions, StreamName,
+};
+use bytes::Bytes;
+use uuid::Uuid;
+
+fn stream(name: &str) -> StreamName {
+    StreamName::new(name).unwrap()
+}
+
+fn event(id: u128) -> NewEvent {
+    let event_type = EventType::new("Happened").unwrap();
+    NewEvent::json(event_type, "{}").with_id(Uuid::from_u128(id))
+}
+
+fn put(key: &str, value: &str) -> StateChange {
+    let (key, value) = (key.as_bytes().to_vec(), value.as_bytes().to_vec());
+    StateChange::put(StateSpace::Settings, key, value)
+}
+
+fn options() -> StoreOptions {
+    let mut options = StoreOptions::default();
+    options.background = Background::Manual;
+    options.segment_size_bytes = 64 * 1024;
+    options
+}
+
+fn open(disk: &MemoryDisk) -> Store {
+    open_with(disk, options())
+}
+
+fn open_with(disk: &MemoryDisk, options: StoreOptions) -> Store {
+    let host = Arc::new(SimulatedHost::new(1));
+    Store::open_on(Arc::new(disk.clone()), host, options).unwrap()
+}
+
+fn get(store: &Store, key: &str) -> Option<String> {
+    let value = store.state(StateSpace::Settings, key.as_bytes())?;
+    Some(String::from_utf8(value.to_vec()).unwrap())
+}
+
+fn all(store: &Store, prefix: &str) -> Vec<(Bytes, Bytes)> {
+    store.states(StateSpace::Settings, prefix.as_bytes())
+}
+
+fn over(error: &AppendError) -> &'static str {
+    match error {
+        AppendError::OverLimit { what, .. } => what,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_state_record_is_committed_with_the_events_or_without_any() {
+    let disk = MemoryDisk::new();
+    let store = open(&disk);
+    let with = Append::to(stream("a"), ExpectedRevision::NoStream, [event(1)]);
+    store.append(with.state(put("k", "1"))).unwrap();
+    assert_eq!(get(&store, "k").as_deref(), Some("1"));
+    let receipt = store.append(Append::new().state(put("l", "2"))).unwrap();
+    assert_eq!((receipt.first.0, receipt.last), (1, None));
+    let found = all(&store, "");
+    assert_eq!(found, [("k".into(), "1".into()), ("l".into(), "2".into())]);
+    assert_eq!(store.states(StateSpace::Users, b""), []);
+    let removal = StateChange::remove(StateSpace::Settings, "k");
+    store.append(Append::new().state(removal)).unwrap();
+    assert_eq!(get(&store, "k"), None);
+    store.close().unwrap();
+    let store = open(&disk);
+    assert_eq!(all(&store, ""), [("l".into(), "2".into())]);
+}
+
+#[test]
+fn records_are_found_by_a_prefix_of_their_key_in_order() {
+    let store = open(&MemoryDisk::new());
+    let append = ["b/2", "a", "b/1", "b", "c"]
+        .into_iter()
+        .fold(Append::new(), |append, key| append.state(put(key, key)));
+    store.append(append).unwrap();
+    let keys: Vec<Bytes> = all(&store, "b").into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["b", "b/1", "b/2"]);
+}
+
+#[test]
+fn a_refused_append_changes_no_state() {
+    let store = open(&MemoryDisk::new());
+    let wrong = Append::to(stream("a"), ExpectedRevision::StreamExists, [event(1)]);
+    store.append(wrong.state(put("k", "1"))).unwrap_err();
+    assert_eq!(get(&store, "k"), None);
+}
+
+#[test]
+fn a_repeated_request_changes_no_state() {
+    let disk = MemoryDisk::new();
+    let store = open(&disk);
+    let named = |value: &str| {
+        let id = Uuid::from_u128(9);
+        let principal = String::new();
+        Append::new()
+            .state(put("k", value))
+            .request(Request { principal, id })
+    };
+    store.append(named("1")).unwrap();
+    store.append(Append::new().state(put("k", "2"))).unwrap();
+    assert!(store.append(named("1")).unwrap().repeated);
+    assert_eq!(get(&store, "k").as_deref(), Some("2"));
+    let other = store.append(named("3")).unwrap_err();
+    assert!(matches!(other, AppendError::RequestIdReused(_)));
+    let by_ids = || Append::to(stream("a"), ExpectedRevision::Any, [event(1)]);
+    store.append(by_ids().state(put("l", "1"))).unwrap();
+    store.append(Append::new().state(put("l", "2"))).unwrap();
+    let again = store.append(by_ids().state(put("l", "1"))).unwrap();
+    assert!(again.repeated);
+    assert_eq!(get(&store, "l").as_deref(), Some("2"));
+    store.close().unwrap();
+    let store = open(&disk);
+    assert!(store.append(named("1")).unwrap().repeated);
+    assert_eq!(get(&store, "k").as_deref(), Some("2"));
+}
+
+#[test]
+fn what_is_over_a_limit_is_refused_and_a_removal_never_is() {
+    let mut options = options();
+    options.state_memory_bytes = 3_000;
+    let store = open_with(&MemoryDisk::new(), options);
+    let key = vec![1; 2_049];
+    let append = Append::new().state(StateChange::remove(StateSpace::Users, key));
+    let error = store.append(append).unwrap_err();
+    assert_eq!(over(&error), "the key of a state record, in bytes,");
+    let value = vec![1; 1024 * 1024 + 1];
+    let append = Append::new().state(StateChange::put(StateSpace::Users, "k", value));
+    let error = store.append(append).unwrap_err();
+    assert_eq!(over(&error), "the value of a state record, in bytes,");
+    let large = "x".repeat(1_300);
+    store.append(Append::new().state(put("a", &large))).unwrap();
+    store.append(Append::new().state(put("b", &large))).unwrap();
+    let error = store.append(Append::new().state(put("c", &large)));
+    let error = error.unwrap_err();
+    assert_eq!(over(&error), "the memory for state records, in bytes,");
+    store.append(Append::new().state(put("b", &large))).unwrap();
+    let removal = StateChange::remove(StateSpace::Settings, "a");
+    store.append(Append::new().state(removal)).unwrap();
+    store.append(Append::new().state(put("c", &large))).unwrap();
+}
+
+#[test]
+fn a_state_record_is_seen_only_after_its_sync() {
+    let disk = MemoryDisk::new();
+    let probe = ProbeDisk::new(Arc::new(disk.clone()));
+    let host = Arc::new(SimulatedHost::new(1));
+    let store = Store::open_on(Arc::new(probe.clone()), host, options()).unwrap();
+    store.append(Append::new().state(put("k", "1"))).unwrap();
+    probe.fail(Fault::at(Operation::Sync).named("segment"));
+    let failed = store.append(Append::new().state(put("k", "2")));
+    assert!(matches!(failed, Err(AppendError::Unknown(_))));
+    assert_eq!(get(&store, "k").as_deref(), Some("1"));
+}
+
+#[test]
+fn state_records_survive_a_power_cut_wherever_their_units_are() {
+    let mut disk = MemoryDisk::new();
+    for round in 0..30u32 {
+        let store = open(&disk);
+        for number in 0..20 {
+            let large = "x".repeat(700);
+            let mut append = Append::new().state(put(&format!("{}", number % 7), &large));
+            append = append.state(put("round", &round.to_string()));
+            if number % 5 == 0 {
+                append = append.event(stream("a"), event((round * 100 + number).into()));
+            }
+            store.append(append).unwrap();
+        }
+        if round % 3 == 0 {
+            store.maintain().unwrap();
+        }
+        let before = all(&store, "");
+        let unsynced = [Unsynced::Lost, Unsynced::Kept, Unsynced::Torn(round.into())];
+        let after = disk.power_cut(unsynced[usize::try_from(round / 3 % 3).unwrap()]);
+        drop(store);
+        disk = after;
+        assert_eq!(all(&open(&disk), ""), before, "round {round}");
+        let reopened = open(&disk);
+        reopened.close().unwrap();
+    }
+}
