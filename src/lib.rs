@@ -19,10 +19,11 @@
 //! | `engine` | model disk format log index |
 //! | `subscription` | model engine |
 //! | `protocol` | model format |
+//! | `tls` | - |
 //! | `access` | model engine |
-//! | `client` | model format protocol |
-//! | `server` | model engine subscription protocol access |
-//! | `grpc` | model engine subscription access |
+//! | `client` | model format protocol tls |
+//! | `server` | model engine subscription protocol access tls |
+//! | `grpc` | model engine subscription access tls |
 //! | `cli` | everything public |
 //!
 //! What each of them knows:
@@ -35,6 +36,7 @@
 //! * [`engine`]: the store: resolve, stage, sync, publish; reads; idempotence; stream metadata.
 //! * [`subscription`]: catch-up and live as one loop, and who is woken when.
 //! * `protocol`: the native wire format, pure; `wire-format.md` describes it.
+//! * `tls`: certificates and keys from files, for both sides of a connection; reloading them.
 //! * `access`: users, and who may do what.
 //! * `client`: the native client.
 //! * `server`: the native TCP front: sessions, credit, limits.
@@ -42,8 +44,8 @@
 //! * `cli`: the `annal` binary, one file a verb.
 //!
 //! The first seven are always there, without an async runtime. `client`, `server`, `grpc` and `cli`
-//! are features of these names; `protocol` comes with either of the first two, and `access` with
-//! every front.
+//! are features of these names; `protocol` comes with either of the first two, `access` with every
+//! front, and `tls` with all of them.
 //!
 //! # Two walks
 //!
@@ -136,6 +138,8 @@ pub mod protocol;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod subscription;
+#[cfg(any(feature = "client", feature = "server", feature = "grpc"))]
+pub mod tls;
 
 #[cfg(feature = "client")]
 pub use client::Client;

@@ -27,13 +27,24 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("engine", &["model", "disk", "format", "log", "index"]),
     ("subscription", &["model", "engine"]),
     ("protocol", &["model", "format"]),
+    ("tls", &[]),
     ("access", &["model", "engine"]),
-    ("client", &["model", "format", "protocol"]),
+    ("client", &["model", "format", "protocol", "tls"]),
     (
         "server",
-        &["model", "engine", "subscription", "protocol", "access"],
+        &[
+            "model",
+            "engine",
+            "subscription",
+            "protocol",
+            "access",
+            "tls",
+        ],
     ),
-    ("grpc", &["model", "engine", "subscription", "access"]),
+    (
+        "grpc",
+        &["model", "engine", "subscription", "access", "tls"],
+    ),
     ("cli", &["*"]),
 ];
 

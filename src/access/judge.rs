@@ -29,7 +29,7 @@ pub(super) struct Rules {
 
 impl Rules {
     fn acl(&self, store: &Store, stream: &str) -> Result<Option<Arc<Acl>>, ReadError> {
-        let Some(place) = store.reading().acl_place(stream)? else {
+        let Some(place) = store.acl_position(stream)? else {
             return Ok(None);
         };
         if let Some(acl) = self.acls.lock().get(&place) {
@@ -49,7 +49,7 @@ impl Rules {
     }
 
     fn defaults(&self, store: &Store) -> Result<Arc<Defaults>, ReadError> {
-        let Some(place) = store.reading().last_place(SETTINGS_STREAM)? else {
+        let Some(place) = store.last_position(SETTINGS_STREAM)? else {
             return Ok(Arc::default());
         };
         if let Some((of, defaults)) = &*self.settings.lock()

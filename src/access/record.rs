@@ -67,8 +67,11 @@ pub(super) struct Records {
     store: Store,
     kept: RwLock<BTreeMap<String, Bytes>>,
     /// Records that were decoded, with the bytes they were decoded from.
-    decoded: Mutex<HashMap<String, (Bytes, Option<Arc<Record>>)>>,
+    decoded: Mutex<HashMap<String, Decoded>>,
 }
+
+/// A record with the bytes that it was decoded from; none if they are no record.
+type Decoded = (Bytes, Option<Arc<Record>>);
 
 impl Records {
     pub(super) fn new(store: Store) -> Self {

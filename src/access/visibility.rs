@@ -71,10 +71,10 @@ impl Visibility {
                 self.standing = standing;
             }
         }
-        let reading = self.access.0.store.reading();
-        if reading.index.ruled_end() > self.as_of {
+        let store = &self.access.0.store;
+        if store.rules_end() > self.as_of {
             self.verdicts.clear();
-            self.as_of = self.access.0.store.committed();
+            self.as_of = store.committed();
         }
         if let Some(seen) = self.verdicts.get(stream) {
             return Ok(*seen);

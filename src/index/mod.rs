@@ -149,7 +149,7 @@ struct Shared {
     /// How many events of lost tables were indexed again.
     rebuilt: AtomicU64,
     /// Behind the last event that may change who may do what.
-    ruled_end: AtomicU64,
+    rules_end: AtomicU64,
     window_loaded: AtomicBool,
     window_load: Mutex<()>,
     room: (Mutex<()>, Condvar),
@@ -188,7 +188,7 @@ impl Index {
                 ids: Mutex::new(ids),
                 keeper: Mutex::new(Keeper::new(set.next_id)),
                 rebuilt: AtomicU64::new(0),
-                ruled_end: AtomicU64::new(log.end().0),
+                rules_end: AtomicU64::new(log.end().0),
                 window_load: Mutex::new(()),
                 room: (Mutex::new(()), Condvar::new()),
                 room_async: Notify::new(),
@@ -224,8 +224,8 @@ impl Index {
 
     /// The position behind the last event, committed or only staged, that may change who may do
     /// what: a stream's metadata, or the store's settings.
-    pub(crate) fn ruled_end(&self) -> Position {
-        Position(self.shared.ruled_end.load(Ordering::Acquire))
+    pub(crate) fn rules_end(&self) -> Position {
+        Position(self.shared.rules_end.load(Ordering::Acquire))
     }
 
     /// Begins to stage an append. One at a time: a second caller waits until the guard of the first

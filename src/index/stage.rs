@@ -91,7 +91,7 @@ impl<'a> StageGuard<'a> {
         let shared = self.shared;
         if posting.stream.described().is_some() || posting.stream.as_str() == SETTINGS_STREAM {
             let end = posting.position.next().0;
-            shared.ruled_end.fetch_max(end, Ordering::Release);
+            shared.rules_end.fetch_max(end, Ordering::Release);
         }
         let stream_hash = shared.stream_hash(posting.stream);
         self.part.insert(posting, stream_hash);

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use crate::engine::ReadError;
 use crate::engine::read::Reading;
 use crate::engine::read::window::{Sight, head};
+use crate::engine::{ReadError, Store};
 use crate::format::table::Kind;
 use crate::model::{Position, Revision, StreamHead, StreamMetadata, StreamName};
 
@@ -79,19 +79,6 @@ impl Reading {
         })
     }
 
-    /// Where the metadata event lies that gives a stream, or `$all`, an access list; none if the
-    /// last metadata say nothing of it.
-    pub(crate) fn acl_place(&self, stream: &str) -> Result<Option<Position>, ReadError> {
-        let metadata = self.view().stream(stream)?.metadata;
-        Ok(metadata.and_then(|(position, parsed)| parsed.has_acl.then_some(position)))
-    }
-
-    /// Where the last event of a stream lies, whatever its metadata say.
-    pub(crate) fn last_place(&self, stream: &str) -> Result<Option<Position>, ReadError> {
-        let last = self.view().stream(stream)?.last;
-        Ok(last.map(|(_, position)| position))
-    }
-
     /// The streams whose names begin with a prefix and lie behind another name, in the order of
     /// their bytes; deleted and tombstoned ones too.
     pub(crate) fn list(
@@ -118,5 +105,35 @@ impl Reading {
             .into_iter()
             .filter_map(|name| summary(name).transpose())
             .collect()
+    }
+}
+
+/// What access rules rest on: where they lie, without reading them. A stream is named by text here,
+/// because `$all` has rules too.
+impl Store {
+    /// Where the metadata event lies that gives a stream, or `$all`, an access list; none if its
+    /// last metadata say nothing of one.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn acl_position(&self, stream: &str) -> Result<Option<Position>, ReadError> {
+        let metadata = self.reading().view().stream(stream)?.metadata;
+        Ok(metadata.and_then(|(position, parsed)| parsed.has_acl.then_some(position)))
+    }
+
+    /// Where the last event of a stream lies, whatever its metadata say.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn last_position(&self, stream: &str) -> Result<Option<Position>, ReadError> {
+        let last = self.reading().view().stream(stream)?.last;
+        Ok(last.map(|(_, position)| position))
+    }
+
+    /// The position behind the last event that may change who may do what: a stream's metadata, or
+    /// the store's settings. It may be ahead of what is committed.
+    #[must_use]
+    pub fn rules_end(&self) -> Position {
+        self.reading().index.rules_end()
     }
 }
