@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
+use super::metrics::Metrics;
 use super::node::Arrival;
 use super::options::{GrpcError, GrpcOptions};
 
@@ -65,6 +66,7 @@ impl Listeners {
     pub(super) async fn serve(
         self,
         router: Router,
+        metrics: &Metrics,
         options: &GrpcOptions,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), GrpcError> {
@@ -80,6 +82,7 @@ impl Listeners {
             let front = Front {
                 address,
                 router: router.clone(),
+                metrics: metrics.clone(),
                 builder: builder(options),
                 places: Arc::clone(&places),
                 connections: connections.clone(),
@@ -137,6 +140,7 @@ fn builder(options: &GrpcOptions) -> auto::Builder<TokioExecutor> {
 struct Front {
     address: SocketAddr,
     router: Router,
+    metrics: Metrics,
     builder: auto::Builder<TokioExecutor>,
     places: Arc<Semaphore>,
     connections: TaskTracker,
@@ -179,6 +183,7 @@ impl Front {
             .serve_connection(TokioIo::new(socket), service)
             .into_owned();
         let ending = self.ending.clone();
+        let counted = self.metrics.connected();
         self.connections.spawn(async move {
             let mut connection = pin!(connection);
             let ended = tokio::select! {
@@ -191,7 +196,7 @@ impl Front {
             if let Err(error) = ended {
                 tracing::debug!(%peer, %error, "a connection ended");
             }
-            drop(place);
+            drop((place, counted));
         });
     }
 }

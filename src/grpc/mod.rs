@@ -10,6 +10,7 @@
 mod features;
 mod http;
 mod listen;
+mod metrics;
 mod node;
 mod options;
 mod wire;
@@ -20,11 +21,13 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use axum::http::{HeaderValue, Request, StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use tonic::service::Routes;
 
 use crate::engine::Store;
 use listen::Listeners;
+use metrics::Metrics;
 use wire::event_store::client::gossip::gossip_server::GossipServer;
 use wire::event_store::client::server_features::server_features_server::ServerFeaturesServer;
 
@@ -40,6 +43,7 @@ pub struct GrpcServer {
 #[derive(Clone, Debug)]
 struct Shared {
     store: Store,
+    metrics: Metrics,
 }
 
 impl GrpcServer {
@@ -53,7 +57,10 @@ impl GrpcServer {
         Ok(Self {
             listeners,
             options,
-            shared: Shared { store },
+            shared: Shared {
+                metrics: Metrics::new(&store),
+                store,
+            },
         })
     }
 
@@ -69,7 +76,10 @@ impl GrpcServer {
     /// [`GrpcError::Listen`] if the runtime cannot take a listener.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), GrpcError> {
         let router = router(&self.shared);
-        self.listeners.serve(router, &self.options, shutdown).await
+        let metrics = &self.shared.metrics;
+        self.listeners
+            .serve(router, metrics, &self.options, shutdown)
+            .await
     }
 }
 
@@ -85,6 +95,7 @@ fn router(shared: &Shared) -> Router {
         .reset_fallback()
         .merge(http::routes(shared))
         .fallback(unknown)
+        .layer(from_fn_with_state(shared.metrics.clone(), metrics::count))
 }
 
 /// What is asked for is not there: each protocol has its own way to say so.

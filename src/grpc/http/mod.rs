@@ -3,6 +3,7 @@
 //! Texts and keys are those of EventStoreDB's HTTP interface, where tools and clients read them.
 
 mod cluster;
+mod stats;
 
 use axum::Router;
 use axum::extract::Query;
@@ -21,6 +22,7 @@ pub(super) fn routes(shared: &Shared) -> Router {
         .route("/", get(home))
         .route("/health/live", get(live))
         .route("/ping", get(ping))
+        .route("/metrics", get(stats::metrics))
         .merge(cluster::routes())
         .with_state(shared.clone())
 }
