@@ -31,9 +31,9 @@ use annal::{
 };
 
 /// The store that is written today, and stopped in order.
-const TODAY: &str = "v1";
+const TODAY: &str = "v2";
 /// The same store as a power cut leaves it, in the middle of one more append.
-const TODAY_CUT: &str = "v1-cut";
+const TODAY_CUT: &str = "v2-cut";
 const EVENTS: &str = "events.txt";
 
 /// The files of a data directory, by name.

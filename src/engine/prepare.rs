@@ -15,6 +15,7 @@ use crate::format::unit::{
 };
 use crate::model::{
     Append, Ending, ExpectedRevision, NewEvent, Request, StateChange, StreamMetadata, StreamName,
+    correlation_id,
 };
 
 /// What a state record takes beside its key and its value, in bytes, at most.
@@ -54,6 +55,8 @@ pub(super) struct PreparedEvent {
     pub(super) payload_checksum: u32,
     /// What it says about the stream that its stream describes.
     pub(super) metadata: Option<StreamMetadata>,
+    /// Which conversation it belongs to.
+    pub(super) correlation_id: Option<String>,
 }
 
 /// Checks a request against the limits and makes it ready.
@@ -71,11 +74,13 @@ pub(super) fn prepare(append: Append, options: &StoreOptions) -> Result<Prepared
             StreamMetadata::of_event(&stream, &event.event_type, &event.content_type, &event.data);
         let subject = subjects.index_of(stream, Wish::Write);
         let payload_checksum = given.next().unwrap_or_else(|| payload_checksum(&event));
+        let correlation_id = correlation_id(&event.metadata);
         events.push(PreparedEvent {
             subject,
             event,
             payload_checksum,
             metadata,
+            correlation_id,
         });
     }
     if let Some((stream, ending)) = append.ending {

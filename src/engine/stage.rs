@@ -378,10 +378,19 @@ impl Writer<'_, '_> {
             created,
             payload_checksum: event.payload_checksum,
         };
-        self.put(&record, event.metadata.as_ref());
+        self.put(
+            &record,
+            event.metadata.as_ref(),
+            event.correlation_id.as_deref(),
+        );
     }
 
-    fn put(&mut self, record: &Record<'_>, metadata: Option<&StreamMetadata>) {
+    fn put(
+        &mut self,
+        record: &Record<'_>,
+        metadata: Option<&StreamMetadata>,
+        correlation_id: Option<&str>,
+    ) {
         let before = self.unit.len_bytes();
         let position = self.unit.push(record, &self.identity.record_salt);
         let record_len = u32::try_from(self.unit.len_bytes() - before).unwrap_or(u32::MAX);
@@ -393,6 +402,7 @@ impl Writer<'_, '_> {
             tags: &record.event.tags,
             id: record.event.id,
             metadata,
+            correlation_id,
             tombstone: record.revision == Revision::TOMBSTONE,
             record_len,
         });
@@ -548,6 +558,6 @@ impl Writer<'_, '_> {
             created: self.now,
             payload_checksum: payload_checksum(&event),
         };
-        self.put(&record, metadata.as_ref());
+        self.put(&record, metadata.as_ref(), None);
     }
 }

@@ -14,7 +14,7 @@ use crate::model::Position;
 
 const WHAT: &str = "a manifest";
 const MAGIC: [u8; 4] = *b"AnMf";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The length of one copy without the zeros behind it.
 pub const LENGTH: Field = envelope::VERSION.then("length, bytes", 4);

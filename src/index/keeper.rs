@@ -19,13 +19,23 @@ use crate::index::source::TableSet;
 use crate::index::table::{Plan, Table, TableWriter};
 use crate::index::{Index, IndexError, Shared};
 use crate::log::StorageError;
-use crate::model::Position;
+use crate::model::{Position, correlation_id};
 
 /// What the steps have to remember from one to the next.
 #[derive(Debug)]
 pub(super) struct Keeper {
     pub(super) next_id: u32,
     merge: Option<Merge>,
+    renewal: Option<Renewal>,
+}
+
+/// A table of an older version, and what of it was made again: the end, ascending.
+#[derive(Debug)]
+struct Renewal {
+    old: Arc<Slot>,
+    tables: Vec<TableEntry>,
+    /// In front of this position nothing was made yet.
+    end: u64,
 }
 
 impl Keeper {
@@ -34,6 +44,7 @@ impl Keeper {
         Self {
             next_id,
             merge: None,
+            renewal: None,
         }
     }
 }
@@ -141,12 +152,15 @@ impl Index {
         }
     }
 
-    /// Whether a table is missing or damaged.
+    /// Whether a table is missing, damaged, or of an older version.
     pub(crate) fn wants_rebuild(&self) -> bool {
-        self.shared.layers().slots.iter().any(|slot| slot.is_lost())
+        let layers = self.shared.layers();
+        let mut slots = layers.slots.iter();
+        slots.any(|slot| slot.is_lost() || slot.is_outdated())
     }
 
-    /// Makes the newest lost part of the index again, as much as a memory part holds.
+    /// Makes the newest lost part of the index again, as much as a memory part holds; or else of
+    /// the newest table that is of an older version.
     ///
     /// # Errors
     /// The disk's. Nothing is lost; the step can be tried again.
@@ -154,13 +168,67 @@ impl Index {
         let shared = &self.shared;
         let mut keeper = shared.keeper.lock();
         let layers = shared.layers();
-        let Some(lost) = layers.slots.iter().find(|slot| slot.is_lost()) else {
-            shared.rebuilt.store(0, Ordering::Relaxed);
-            return Ok(Step::Idle);
-        };
+        if let Some(lost) = layers.slots.iter().find(|slot| slot.is_lost()) {
+            return self.rebuild_lost(&mut keeper, lost);
+        }
+        if let Some(old) = layers.slots.iter().find(|slot| slot.is_outdated()) {
+            return self.renew(&mut keeper, old);
+        }
+        shared.rebuilt.store(0, Ordering::Relaxed);
+        Ok(Step::Idle)
+    }
+
+    fn rebuild_lost(&self, keeper: &mut Keeper, lost: &Arc<Slot>) -> Result<Step, StorageError> {
         // A merge of what is lost will not end well.
         keeper.merge = None;
-        let (first, end) = (lost.facts.first.0, lost.facts.end.0);
+        let first = lost.facts.first.0;
+        let facts = self.table_up_to(keeper, &lost.facts, lost.facts.end.0)?;
+        let start = facts.first;
+        let rest = (start.0 > first).then(|| TableEntry {
+            end: start,
+            ..lost.facts.clone()
+        });
+        let replaced = rest.into_iter().chain([facts]).collect();
+        self.shared
+            .publish(keeper, &[Arc::clone(lost)], replaced, false)?;
+        Ok(Step::Worked)
+    }
+
+    /// Makes a table of an older version again. It stays in use until all of it is there.
+    fn renew(&self, keeper: &mut Keeper, old: &Arc<Slot>) -> Result<Step, StorageError> {
+        let goes_on = |renewal: &Renewal| Arc::ptr_eq(&renewal.old, old);
+        let mut renewal = keeper.renewal.take().filter(goes_on).unwrap_or(Renewal {
+            old: Arc::clone(old),
+            tables: Vec::new(),
+            end: old.facts.end.0,
+        });
+        let made = self.table_up_to(keeper, &old.facts, renewal.end);
+        let is_all = made
+            .as_ref()
+            .is_ok_and(|facts| facts.first == old.facts.first);
+        let failure = made.map(|facts| {
+            renewal.end = facts.first.0;
+            renewal.tables.insert(0, facts);
+        });
+        if is_all {
+            self.shared
+                .publish(keeper, &[renewal.old], renewal.tables, false)?;
+        } else {
+            keeper.renewal = Some(renewal);
+        }
+        failure.map(|()| Step::Worked)
+    }
+
+    /// Makes a table of the end of a range of positions, as much as a memory part holds. Nobody
+    /// knows of it yet.
+    fn table_up_to(
+        &self,
+        keeper: &mut Keeper,
+        range: &TableEntry,
+        end: u64,
+    ) -> Result<TableEntry, StorageError> {
+        let shared = &self.shared;
+        let first = range.first.0;
         let mut start = end.saturating_sub(shared.options.flush_events).max(first);
         let part = loop {
             match self.part_of(start, end)? {
@@ -168,21 +236,14 @@ impl Index {
                 None => start += (end - start) / 2,
             }
         };
-        let level = match start == first {
-            true => lost.facts.level,
-            false => 0,
-        };
+        let is_all = (start, end) == (first, range.end.0);
+        let level = if is_all { range.level } else { 0 };
         let (ids, requests) = self.ids_of(start, end)?;
         let plan = (keeper.next_id, level);
         let facts = write_part(shared, &part, plan, (start, &ids), &requests)?;
-        let rest = (start > first).then(|| TableEntry {
-            end: Position(start),
-            ..lost.facts.clone()
-        });
-        let replaced = rest.into_iter().chain([facts]).collect();
+        keeper.next_id += 1;
         shared.rebuilt.fetch_add(end - start, Ordering::Relaxed);
-        shared.publish(&mut keeper, &[Arc::clone(lost)], replaced, false)?;
-        Ok(Step::Worked)
+        Ok(facts)
     }
 
     /// The index of a range of the log; none if it takes too much memory.
@@ -196,7 +257,9 @@ impl Index {
             }
             for (event, len) in &events {
                 let metadata = Posting::metadata_of(event);
-                let posting = Posting::of(event, metadata.as_ref(), *len);
+                let correlation_id = correlation_id(&event.metadata);
+                let said = (metadata.as_ref(), correlation_id.as_deref());
+                let posting = Posting::of(event, said, *len);
                 part.insert(&posting, shared.stream_hash(&event.stream));
             }
             if part.memory_bytes() > 2 * shared.options.memory_bytes && end - first > 1 {

@@ -18,6 +18,12 @@ pub(crate) enum Key<'a> {
     Tag(&'a str),
     /// The first events of all streams: those with revision 0.
     NewStreams,
+    /// The events with a correlation id.
+    CorrelationId(&'a str),
+    /// The first events of the streams of a category.
+    CategoryStreams(&'a str),
+    /// The events that delete or close a stream.
+    Deletions,
 }
 
 impl<'a> Key<'a> {
@@ -29,16 +35,22 @@ impl<'a> Key<'a> {
             Self::EventType(_) => Kind::EventType,
             Self::Tag(_) => Kind::Tag,
             Self::NewStreams => Kind::NewStreams,
+            Self::CorrelationId(_) => Kind::CorrelationId,
+            Self::CategoryStreams(_) => Kind::CategoryStreams,
+            Self::Deletions => Kind::Deletions,
         }
     }
 
     /// The text of the key.
     pub(crate) fn text(self) -> &'a str {
         match self {
-            Self::Stream(text) | Self::Category(text) | Self::EventType(text) | Self::Tag(text) => {
-                text
-            }
-            Self::NewStreams => "",
+            Self::Stream(text)
+            | Self::Category(text)
+            | Self::EventType(text)
+            | Self::Tag(text)
+            | Self::CorrelationId(text)
+            | Self::CategoryStreams(text) => text,
+            Self::NewStreams | Self::Deletions => "",
         }
     }
 }
@@ -60,6 +72,8 @@ pub(crate) struct Posting<'a> {
     pub(crate) id: Uuid,
     /// What an event of a metadata stream says of the stream it describes.
     pub(crate) metadata: Option<&'a StreamMetadata>,
+    /// The correlation id in its metadata.
+    pub(crate) correlation_id: Option<&'a str>,
     /// Whether it closes its stream for ever.
     pub(crate) tombstone: bool,
     /// How long its record is, in bytes.
@@ -79,14 +93,20 @@ impl<'a> Posting<'a> {
         StreamMetadata::of_event(stream, event_type, content_type, data)
     }
 
+    /// Whether it deletes a stream or closes it for ever.
+    pub(crate) fn is_deletion(&self) -> bool {
+        self.tombstone || self.metadata.is_some_and(StreamMetadata::is_deleted)
+    }
+
     fn is_tombstone(event: &RecordedEvent) -> bool {
         event.revision == Revision::TOMBSTONE
     }
 
-    /// The posting of an event of the log, with what [`Self::metadata_of`] gave for it.
+    /// The posting of an event of the log, with what [`Self::metadata_of`] and
+    /// [`crate::model::correlation_id`] gave for it.
     pub(crate) fn of(
         event: &'a RecordedEvent,
-        metadata: Option<&'a StreamMetadata>,
+        (metadata, correlation_id): (Option<&'a StreamMetadata>, Option<&'a str>),
         record_len: u32,
     ) -> Self {
         Self {
@@ -97,6 +117,7 @@ impl<'a> Posting<'a> {
             tags: &event.tags,
             id: event.id,
             metadata,
+            correlation_id,
             tombstone: Self::is_tombstone(event),
             record_len,
         }

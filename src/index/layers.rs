@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::RwLock;
 
 use crate::format::manifest::TableEntry;
+use crate::format::table::{Kind, VERSION_KNOWN};
 use crate::index::memory::Part;
 use crate::index::table::Table;
 
@@ -52,6 +53,18 @@ impl Slot {
     /// The table, unless it is missing or damage was found in it.
     pub(super) fn table(&self) -> Option<&Table> {
         self.table.as_ref().filter(|_| !self.is_lost())
+    }
+
+    /// Whether the table is of an older version, which has no keys of newer kinds.
+    pub(super) fn is_outdated(&self) -> bool {
+        let older = |table: &Table| table.footer().version < VERSION_KNOWN;
+        self.table().is_some_and(older)
+    }
+
+    /// Whether the table is too old for keys of a kind.
+    pub(super) fn lacks(&self, kind: Kind) -> bool {
+        let lacks = |table: &Table| table.footer().version < kind.since_version();
+        self.table().is_some_and(lacks)
     }
 
     /// Whether the range has to be rebuilt.
@@ -110,9 +123,10 @@ impl Layers {
         self.slots.first().map_or(0, |slot| slot.facts.end.0)
     }
 
-    /// How many positions have lost their table.
+    /// How many positions have lost their table, or have one that is to be made again.
     pub(super) fn lost_events(&self) -> u64 {
-        let lost = self.slots.iter().filter(|slot| slot.is_lost());
+        let lost = |slot: &&Arc<Slot>| slot.is_lost() || slot.is_outdated();
+        let lost = self.slots.iter().filter(lost);
         lost.map(|slot| slot.events()).sum()
     }
 }

@@ -120,6 +120,15 @@ impl Part {
         }
         if let Some(category) = posting.stream.category() {
             self.add(Kind::Category, category, at);
+            if posting.revision == Revision::START {
+                self.add(Kind::CategoryStreams, category, at);
+            }
+        }
+        if let Some(id) = posting.correlation_id {
+            self.add(Kind::CorrelationId, id, at);
+        }
+        if posting.is_deletion() {
+            self.add(Kind::Deletions, "", at);
         }
         self.add(Kind::EventType, posting.event_type, at);
         for tag in posting.tags {

@@ -57,7 +57,9 @@ pub(super) enum MergeError {
 pub(super) fn choose(newest_first: &[Arc<Slot>]) -> Option<(Vec<Arc<Slot>>, u32)> {
     let ascending: Vec<_> = newest_first.iter().rev().collect();
     let fits = |group: &[&Arc<Slot>]| {
-        group.iter().all(|slot| slot.table().is_some())
+        group
+            .iter()
+            .all(|slot| slot.table().is_some() && !slot.is_outdated())
             && group.iter().map(|slot| slot.events()).sum::<u64>() <= EVENTS_MAX
     };
     let clone = |group: &[&Arc<Slot>]| group.iter().map(|slot| Arc::clone(slot)).collect();

@@ -55,7 +55,7 @@ use crate::index::layers::{Cell, Layers, Slot};
 use crate::index::memory::Part;
 use crate::index::table::{PageCache, Table};
 use crate::log::StorageError;
-use crate::model::{Position, Revision, StreamMetadata};
+use crate::model::{Position, Revision, StreamMetadata, correlation_id};
 
 /// Why the index gives no answer.
 #[derive(Clone, Debug, Error)]
@@ -210,7 +210,9 @@ impl Index {
             let mut stage = self.stage();
             for (event, len) in &events {
                 let metadata = Posting::metadata_of(event);
-                stage.insert(&Posting::of(event, metadata.as_ref(), *len));
+                let correlation_id = correlation_id(&event.metadata);
+                let said = (metadata.as_ref(), correlation_id.as_deref());
+                stage.insert(&Posting::of(event, said, *len));
                 at = event.position.next();
             }
             drop(stage);

@@ -96,6 +96,10 @@ impl View {
         match self.layers.layer(layer) {
             None => Ok(None),
             Some(Layer::Memory(cell)) => Ok(self.piece_in_memory(cell, kind, text, hash)),
+            // An older table can say nothing of keys that it does not have.
+            Some(Layer::Table(slot)) if slot.lacks(kind) => {
+                Err(self.shared.rebuilding(&self.layers))
+            }
             Some(Layer::Table(slot)) => {
                 let entry = self.ask(slot, |table| table.find(kind, text, hash))?;
                 Ok(entry.map(|entry| Piece {

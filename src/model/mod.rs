@@ -4,6 +4,7 @@
 //! made, and are valid ever after: no other layer checks a stream name again.
 
 mod append;
+mod correlation;
 mod event;
 mod expected;
 mod filter;
@@ -19,6 +20,7 @@ mod timestamp;
 mod virtual_stream;
 
 pub use append::{Append, Ending, Receipt, Request};
+pub use correlation::correlation_id;
 pub use event::{ContentType, MediaType, NewEvent, RecordedEvent};
 pub use expected::{ExpectedRevision, StreamHead};
 pub use filter::{EventFilter, FilterRule, FilterTarget, InvalidFilter};

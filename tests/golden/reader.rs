@@ -74,7 +74,8 @@ fn envelope<'a>(bytes: &'a [u8], len: usize, magic: &[u8]) -> Input<'a> {
     assert_eq!(input.bytes(4), magic);
     let sum = input.sum();
     assert_eq!(sum, checksum(input.0));
-    assert_eq!(input.number(4), 1, "the version");
+    let known = if magic == b"AnMf" { 1..=2 } else { 1..=1 };
+    assert!(known.contains(&input.number(4)), "the version");
     input
 }
 

@@ -11,6 +11,10 @@ use crate::model::{
 
 /// An event as a reader meets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an event in a box is one more allocation"
+)]
 pub enum ResolvedEvent {
     /// An event that is no link, or was not to be resolved.
     Plain(RecordedEvent),

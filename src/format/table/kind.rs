@@ -15,11 +15,17 @@ pub enum Kind {
     Tag,
     /// The one list of all events with revision 0; its text is empty.
     NewStreams,
+    /// A correlation id.
+    CorrelationId,
+    /// The events with revision 0 of a category.
+    CategoryStreams,
+    /// The one list of all events that delete or close a stream; its text is empty.
+    Deletions,
 }
 
 impl Kind {
     /// How many kinds there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 9;
     /// All of them, in order.
     pub const ALL: [Self; Self::COUNT] = [
         Self::Stream,
@@ -28,6 +34,9 @@ impl Kind {
         Self::EventType,
         Self::Tag,
         Self::NewStreams,
+        Self::CorrelationId,
+        Self::CategoryStreams,
+        Self::Deletions,
     ];
 
     /// The byte that stands in front of the text.
@@ -40,6 +49,23 @@ impl Kind {
             Self::EventType => 4,
             Self::Tag => 5,
             Self::NewStreams => 6,
+            Self::CorrelationId => 7,
+            Self::CategoryStreams => 8,
+            Self::Deletions => 9,
+        }
+    }
+
+    /// The version of the first tables that hold keys of this kind.
+    #[must_use]
+    pub const fn since_version(self) -> u32 {
+        match self {
+            Self::Stream
+            | Self::Metadata
+            | Self::Category
+            | Self::EventType
+            | Self::Tag
+            | Self::NewStreams => 1,
+            Self::CorrelationId | Self::CategoryStreams | Self::Deletions => 2,
         }
     }
 

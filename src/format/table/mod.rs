@@ -89,7 +89,8 @@ pub const FOOTER_FIELDS: [Field; 17] = [
 pub const FOOTER_LEN: usize = IDS_OFFSET.end();
 
 const MAGIC_BYTES: [u8; 4] = *b"AnTb";
-const VERSION_KNOWN: u32 = 1;
+/// The version of the tables that are written.
+pub const VERSION_KNOWN: u32 = 2;
 const WHAT: &str = "a table's footer";
 
 /// What a request takes in its page: fingerprint, first position, events, hash of the content.
@@ -98,6 +99,8 @@ pub const REQUEST_LEN: usize = 16 + 8 + 4 + 8;
 /// What stands at the end of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Footer {
+    /// The version of the table's format: older tables hold fewer kinds of keys.
+    pub version: u32,
     /// The table's number.
     pub table: u32,
     /// How often its content was merged.
@@ -131,7 +134,7 @@ impl Footer {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut summed = Vec::with_capacity(FOOTER_LEN);
-        for value in [VERSION_KNOWN, self.table, self.level, self.index_height] {
+        for value in [self.version, self.table, self.level, self.index_height] {
             summed.extend_from_slice(&value.to_le_bytes());
         }
         for value in [self.first, self.end, self.root.offset] {
@@ -167,7 +170,8 @@ impl Footer {
         if checksum_of_parts(reader.rest(), &[]) != sum {
             return Err(FormatError::Checksum(WHAT));
         }
-        if reader.u32()? > VERSION_KNOWN {
+        let version = reader.u32()?;
+        if version > VERSION_KNOWN {
             return Err(FormatError::Newer(WHAT));
         }
         let (table, level, index_height) = (reader.u32()?, reader.u32()?, reader.u32()?);
@@ -177,6 +181,7 @@ impl Footer {
             len: reader.u32()?,
         };
         Ok(Self {
+            version,
             table,
             level,
             index_height,
@@ -253,6 +258,7 @@ mod tests {
     #[test]
     fn every_flipped_bit_of_a_footer_is_found() {
         let footer = Footer {
+            version: VERSION_KNOWN,
             table: 1,
             level: 2,
             index_height: 3,

@@ -11,7 +11,7 @@ use crate::format::table::leaf::{Item, LEAF_ITEMS_MAX, put_leaf};
 use crate::format::table::sorted::SortedPageBuilder;
 use crate::format::table::{
     CHILDREN_MAX, Child, FILTER_BLOCKS_PER_PAGE, Footer, IDS_PER_PAGE, Kind, REQUESTS_PER_PAGE,
-    page_checksum, put_children,
+    VERSION_KNOWN, page_checksum, put_children,
 };
 use crate::index::ids::SeenRequest;
 use crate::index::table::file_name;
@@ -367,6 +367,7 @@ impl TableWriter {
         }
         let short = |len: usize| u32::try_from(len).expect("the window is not that large");
         let footer = Footer {
+            version: VERSION_KNOWN,
             table: self.plan.id,
             level: self.plan.level,
             index_height,
@@ -446,5 +447,8 @@ impl TableWriter {
 
 /// Whether keys of a kind are in the filter: those of which there can be very many.
 pub(crate) fn is_filtered(kind: Kind) -> bool {
-    matches!(kind, Kind::Stream | Kind::Metadata | Kind::Tag)
+    matches!(
+        kind,
+        Kind::Stream | Kind::Metadata | Kind::Tag | Kind::CorrelationId
+    )
 }

@@ -161,11 +161,15 @@ impl Fixture {
             content_type: ContentType::Json,
             created: Timestamp::from_micros(0),
             tags: tags.iter().map(|tag| Tag::new(*tag).unwrap()).collect(),
-            metadata: Bytes::new(),
+            // An event belongs to the conversation that its first tag names.
+            metadata: tags.first().map_or(Bytes::new(), |tag| {
+                Bytes::from(format!("{{\"$correlationId\":\"{tag}\"}}"))
+            }),
             data: Bytes::from(data.to_owned()),
         };
         let metadata = Posting::metadata_of(&event);
-        let posting = Posting::of(&event, metadata.as_ref(), 300);
+        let said = (metadata.as_ref(), tags.first().copied());
+        let posting = Posting::of(&event, said, 300);
         self.index.stage().insert(&posting);
         state.events.push(event);
     }

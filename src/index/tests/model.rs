@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{Fixture, entry_of, options};
 use crate::format::table::Kind;
-use crate::index::{From, IndexError, Key, Staged};
+use crate::index::{From, IndexError, Key, Posting, Staged};
 use crate::model::{Direction, Position, RecordedEvent, Revision, StreamMetadata};
 
 const STREAMS: [&str; 7] = ["a-1", "a-2", "b-1", "plain", "$sys", "a-10", "$$$all"];
@@ -132,6 +132,15 @@ fn list_of(events: &[RecordedEvent], key: Key<'_>, end: u64) -> Vec<(u64, Positi
         Key::EventType(name) => &*event.event_type == name,
         Key::Tag(name) => event.tags.iter().any(|tag| &**tag == name),
         Key::NewStreams => event.revision == Revision::START,
+        Key::CorrelationId(id) => event.tags.first().is_some_and(|tag| &**tag == id),
+        Key::CategoryStreams(name) => {
+            event.stream.category() == Some(name) && event.revision == Revision::START
+        }
+        Key::Deletions => {
+            let metadata = Posting::metadata_of(event);
+            let deletes = metadata.is_some_and(|metadata| metadata.is_deleted());
+            deletes || event.revision == Revision::TOMBSTONE
+        }
     };
     let events = events.iter().filter(|event| event.position.0 < end);
     let all = events.filter(has).enumerate();
@@ -148,7 +157,12 @@ fn keys() -> Vec<Key<'static>> {
     let types = TYPES.into_iter().chain(["$metadata"]).map(Key::EventType);
     let tags = TAGS.into_iter().map(Key::Tag);
     let all = streams.chain(categories).chain(types).chain(tags);
-    all.chain([Key::NewStreams]).collect()
+    let correlations = TAGS.into_iter().map(Key::CorrelationId);
+    let new = ["a", "b", "c"].into_iter().map(Key::CategoryStreams);
+    all.chain(correlations)
+        .chain(new)
+        .chain([Key::NewStreams, Key::Deletions])
+        .collect()
 }
 
 /// An answer is right, or, where a table is lost, it is refused.

@@ -198,7 +198,7 @@ fn staging_touches_no_disk() {
     };
     let mut stage = index.stage();
     let _head = stage.head("c-3", Position(100));
-    stage.insert(&crate::index::Posting::of(&next, None, 1));
+    stage.insert(&crate::index::Posting::of(&next, (None, None), 1));
     let _seen = stage.id_seen_since(&next.stream, next.id, Position(100));
     drop(stage);
     for operation in [
