@@ -12,8 +12,8 @@ mod examples;
 mod render;
 
 use annal::format::{
-    Field, checksum, filter, floor, footer, manifest, markdown_table, pack, record, segment, store,
-    table, unit,
+    Field, checksum, filter, floor, footer, manifest, markdown_table, pack, record, segment, state,
+    store, table, unit,
 };
 use annal::model::{EventType, MediaType, StreamName, Tag};
 
@@ -31,6 +31,8 @@ const STRUCTURES: &[(&str, &[Field])] = &[
     ("Sealed segment entry", &manifest::SEALED_FIELDS),
     ("Checkpoint entry", &manifest::CHECKPOINT_FIELDS),
     ("Table entry", &manifest::TABLE_FIELDS),
+    ("State entry", &manifest::STATE_FIELDS),
+    ("State file", &state::FIELDS),
     ("Index tables", &table::FOOTER_FIELDS),
 ];
 

@@ -8,12 +8,13 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use annal::disk::{MemoryDisk, SimulatedHost, Unsynced};
 use annal::{
     AppendError, Background, Direction, EventType, ExpectedRevision, NewEvent, ReadError, ReadFrom,
-    Revision, Store, StoreOptions, StreamMetadata, StreamName,
+    Revision, StateSpace, Store, StoreOptions, StreamMetadata, StreamName,
 };
 use common::reference::{Answer, Ask, Entry, Reference};
 use proptest::prelude::*;
@@ -24,6 +25,8 @@ const STREAMS: [&str; 6] = ["a-1", "a-2", "b", "$$a-1", "$$b", "$system"];
 #[derive(Clone, Debug)]
 enum Step {
     Ask(Ask),
+    /// One of the requests before, once more.
+    Again(prop::sample::Index),
     /// Background work: flushes, merges, seals.
     Maintain,
     Reopen,
@@ -72,13 +75,22 @@ fn expected() -> impl Strategy<Value = ExpectedRevision> {
 fn ask() -> impl Strategy<Value = Ask> {
     let events = proptest::collection::vec(stream().prop_flat_map(event), 0..4);
     let expectations = proptest::collection::btree_map(0..STREAMS.len(), expected(), 0..3);
-    let append = (events, expectations).prop_map(|(events, expected)| {
+    let value = proptest::option::of(proptest::collection::vec(any::<u8>(), 0..9));
+    let states = proptest::collection::vec((0u8..9, value), 0..3);
+    let request = proptest::option::of(any::<u128>());
+    let append = (events, expectations, states, request);
+    let append = append.prop_map(|(events, expected, states, request)| {
         let name = |index: usize| StreamName::new(STREAMS[index]).unwrap();
         let expected = expected
             .into_iter()
             .map(|(index, one)| (name(index), one))
             .collect();
-        Ask::Append { events, expected }
+        Ask::Append {
+            events,
+            expected,
+            states,
+            request,
+        }
     });
     let ended = || stream().prop_filter("has metadata", |one| one.described().is_none());
     prop_oneof![
@@ -96,6 +108,7 @@ fn step() -> impl Strategy<Value = Step> {
     ];
     prop_oneof![
         20 => ask().prop_map(Step::Ask),
+        4 => any::<prop::sample::Index>().prop_map(Step::Again),
         2 => Just(Step::Maintain),
         1 => Just(Step::Reopen),
         1 => unsynced.prop_map(Step::Crash),
@@ -107,6 +120,7 @@ struct Run {
     host: Arc<SimulatedHost>,
     store: Option<Store>,
     reference: Reference,
+    asked: Vec<Ask>,
 }
 
 impl Run {
@@ -117,6 +131,7 @@ impl Run {
             host,
             store: None,
             reference: Reference::default(),
+            asked: Vec::new(),
         };
         run.open();
         run
@@ -131,21 +146,30 @@ impl Run {
         self.store.as_ref().unwrap()
     }
 
+    fn ask(&mut self, ask: &Ask) {
+        self.host.advance_us(1_000);
+        let answer = match self.store().append(ask.append()) {
+            Ok(receipt) => Answer::of(receipt),
+            Err(AppendError::WrongExpectedRevision { stream, found, .. }) => {
+                Answer::Wrong(stream, found)
+            }
+            Err(AppendError::RequestIdReused(_)) => Answer::Reused,
+            Err(AppendError::StreamDeleted { stream, found }) => Answer::Deleted(stream, found),
+            Err(error) => panic!("{error}"),
+        };
+        assert_eq!(answer, self.reference.ask(ask), "{ask:?}");
+    }
+
     fn take(&mut self, step: &Step) {
         match step {
             Step::Ask(ask) => {
-                self.host.advance_us(1_000);
-                let answer = match self.store().append(ask.append()) {
-                    Ok(receipt) => Answer::of(receipt),
-                    Err(AppendError::WrongExpectedRevision { stream, found, .. }) => {
-                        Answer::Wrong(stream, found)
-                    }
-                    Err(AppendError::StreamDeleted { stream, found }) => {
-                        Answer::Deleted(stream, found)
-                    }
-                    Err(error) => panic!("{error}"),
-                };
-                assert_eq!(answer, self.reference.ask(ask), "{ask:?}");
+                self.asked.push(ask.clone());
+                self.ask(ask);
+            }
+            Step::Again(index) => {
+                if !self.asked.is_empty() {
+                    self.ask(&self.asked[index.index(self.asked.len())].clone());
+                }
             }
             Step::Maintain => self.store().maintain().unwrap(),
             Step::Reopen => {
@@ -172,6 +196,12 @@ impl Run {
             assert_eq!(event.position.0, u64::try_from(position).unwrap());
             same(event, entry);
         }
+        let states = store.states(StateSpace::Settings, b"");
+        let states: BTreeMap<u8, Vec<u8>> = states
+            .iter()
+            .map(|(key, value)| (key[0], value.to_vec()))
+            .collect();
+        assert_eq!(states, self.reference.states);
         for name in STREAMS {
             let name = StreamName::new(name).unwrap();
             let expected = self.reference.readable(&name);

@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use annal::disk::{Fault, MemoryDisk, Operation, ProbeDisk, SimulatedHost, Unsynced};
+use annal::disk::{Disk, Fault, MemoryDisk, Operation, ProbeDisk, SimulatedHost, Unsynced};
 use annal::{
     Append, AppendError, Background, EventType, ExpectedRevision, NewEvent, Request, StateChange,
     StateSpace, Store, StoreOptions, StreamName,
@@ -193,5 +193,126 @@ fn state_records_survive_a_power_cut_wherever_their_units_are() {
         assert_eq!(all(&open(&disk), ""), before, "round {round}");
         let reopened = open(&disk);
         reopened.close().unwrap();
+    }
+}
+
+fn large(key: &str, number: u32) -> Append {
+    let value = vec![u8::try_from(number % 251).unwrap(); 1024 * 1024];
+    let key = key.as_bytes().to_vec();
+    Append::new().state(StateChange::put(StateSpace::Groups, key, value))
+}
+
+#[test]
+fn opening_walks_little_though_only_state_records_were_written() {
+    let mut options = options();
+    options.segment_size_bytes = 4 * 1024 * 1024;
+    let disk = MemoryDisk::new();
+    let store = open_with(&disk, options.clone());
+    for number in 0..100 {
+        store.append(large("k", number)).unwrap();
+        store.maintain().unwrap();
+    }
+    let disk = disk.power_cut(Unsynced::Lost);
+    drop(store);
+    let store = open_with(&disk, options);
+    let walked = store.recovery().walked_bytes;
+    assert!(walked < 40 * 1024 * 1024, "{walked}");
+    assert!(!store.recovery().states_rebuilt);
+    let value = store.state(StateSpace::Groups, b"k").unwrap();
+    assert_eq!((value[0], value.len()), (99, 1024 * 1024));
+}
+
+/// A store with state records in its file and behind it, in several segments.
+fn with_a_file() -> (MemoryDisk, StoreOptions, Vec<(Bytes, Bytes)>) {
+    let mut options = options();
+    options.index_flush_events = 10;
+    let disk = MemoryDisk::new();
+    let store = open_with(&disk, options.clone());
+    for number in 0..95u32 {
+        let value = "x".repeat(3_000 + usize::try_from(number).unwrap());
+        let append = Append::to(stream("a"), ExpectedRevision::Any, [event(number.into())]);
+        let key = format!("{}", number % 9);
+        store.append(append.state(put(&key, &value))).unwrap();
+        store.maintain().unwrap();
+    }
+    let all = all(&store, "");
+    let disk = disk.power_cut(Unsynced::Lost);
+    (disk, options, all)
+}
+
+fn state_files(disk: &MemoryDisk) -> Vec<String> {
+    let files = disk.list().unwrap().into_iter().map(|(name, _)| name);
+    files.filter(|name| name.starts_with("state-")).collect()
+}
+
+#[test]
+fn a_lost_or_damaged_state_file_is_made_again_from_the_log() {
+    let (disk, options, expected) = with_a_file();
+    let store = open_with(&disk.snapshot(), options.clone());
+    assert!(!store.recovery().states_rebuilt);
+    assert_eq!(all(&store, ""), expected);
+    let newest = state_files(&disk).pop().unwrap();
+    for damage in 0..2 {
+        let disk = disk.snapshot();
+        match damage {
+            0 => disk.destroy(&newest).unwrap(),
+            _ => disk.flip_bit(&newest, 999).unwrap(),
+        }
+        let store = open_with(&disk, options.clone());
+        assert!(store.recovery().states_rebuilt);
+        assert_eq!(all(&store, ""), expected);
+        store.append(Append::new().state(put("new", "1"))).unwrap();
+        store
+            .append(Append::to(
+                stream("a"),
+                ExpectedRevision::Any,
+                (100..110).map(event),
+            ))
+            .unwrap();
+        store.close().unwrap();
+        let store = open_with(&disk, options.clone());
+        assert!(!store.recovery().states_rebuilt);
+        assert_eq!(all(&store, "").len(), expected.len() + 1);
+    }
+}
+
+#[test]
+fn the_state_file_of_two_generations_is_kept_and_no_other() {
+    let (disk, ..) = with_a_file();
+    let files = state_files(&disk);
+    assert!((1..=2).contains(&files.len()), "{files:?}");
+}
+
+#[test]
+fn a_named_request_without_events_is_known_after_a_restart_wherever_it_stands() {
+    let mut options = options();
+    options.index_flush_events = 1;
+    let mut disk = MemoryDisk::new();
+    let named = |number: u32| {
+        let id = Uuid::from_u128(number.into());
+        let principal = "ann".to_owned();
+        let checks = Append::new().expect(stream("a"), ExpectedRevision::StreamExists);
+        checks.request(Request { principal, id })
+    };
+    for number in 0..8u32 {
+        let store = open_with(&disk, options.clone());
+        let events = [event(number.into())];
+        let append = Append::to(stream("a"), ExpectedRevision::Any, events);
+        store.append(append).unwrap();
+        assert!(!store.append(named(number)).unwrap().repeated);
+        if number % 2 == 0 {
+            // The table ends in front of the request, the checkpoint behind it.
+            store.maintain().unwrap();
+        }
+        disk = disk.power_cut(Unsynced::Lost);
+        drop(store);
+        let store = open_with(&disk, options.clone());
+        for known in 0..=number {
+            let receipt = store.append(named(known)).unwrap();
+            assert!(receipt.repeated, "{known} of {number}");
+        }
+        if number % 3 == 0 {
+            store.close().unwrap();
+        }
     }
 }

@@ -9,6 +9,7 @@ use annal::format::manifest::ManifestData;
 use annal::format::names::FileName;
 use annal::format::pack::Packed;
 use annal::format::segment::SegmentHeader;
+use annal::format::state;
 use annal::format::store::Identity;
 use annal::format::table;
 use libfuzzer_sys::fuzz_target;
@@ -23,6 +24,14 @@ fuzz_target!(|input: (u8, &[u8])| {
     }
     if let Ok(manifest) = ManifestData::decode(bytes) {
         assert_eq!(ManifestData::decode(&manifest.encode()), Ok(manifest));
+    }
+    if let Ok(requests) = state::decode(bytes, count.into(), |_, _, _| ()) {
+        let mut writer = state::StateWriter::new(count.into());
+        let shown = state::decode(bytes, count.into(), |space, key, value| {
+            writer.state(space, key, value);
+        });
+        assert_eq!(shown.as_ref(), Ok(&requests));
+        assert_eq!(writer.finish(&requests), bytes);
     }
     let _ = Floor::decode(bytes);
     let _ = Footer::decode(bytes);

@@ -409,7 +409,7 @@ impl Committer {
         writer.commit(unit, time_us)?;
         self.committed.publish(end, time_us);
         self.bells.log.ring();
-        if self.index.wants_flush() {
+        if self.index.wants_flush() || self.log.wants_checkpoint() {
             self.bells.index.ring();
         }
         Ok(())

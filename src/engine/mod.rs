@@ -406,6 +406,12 @@ impl Shared {
             self.committer.wake();
             return Ok(Next::Now);
         }
+        if self.log.wants_checkpoint()
+            && self.index.checkpoint(self.committed.end())? == Step::Worked
+        {
+            self.committer.wake();
+            return Ok(Next::Now);
+        }
         let worked =
             self.index.rebuild_step()? == Step::Worked || self.index.merge_step()? == Step::Worked;
         Ok(if worked { Next::Now } else { Next::WhenCalled })

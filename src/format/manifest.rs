@@ -218,11 +218,12 @@ pub struct TableEntry {
 pub struct StateEntry {
     /// No segment in front of this one holds a state record.
     pub since: u32,
-    /// The number of the file that holds what there was at the place.
+    /// The number of the file that holds what there was at the place; 0 before the first one.
     pub number: u32,
     /// The length of the file, in bytes; 0 if there is no file, because there was nothing.
     pub len_bytes: u64,
-    /// Everything in front of this place is in the file.
+    /// Everything in front of this place is in the file; with number 0, the place of the first
+    /// state record or in front of it.
     pub place: Place,
     /// The position at that place.
     pub position: Position,

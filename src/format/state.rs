@@ -3,10 +3,13 @@
 //!
 //! All of it can be made again from the log. Opening a store reads it in order not to have to.
 
+use uuid::Uuid;
+
 use super::codec::put_bytes;
 use super::envelope;
-use super::unit::{STATE_KEY_LEN_BYTES_MAX, STATE_VALUE_LEN_BYTES_MAX};
+use super::unit::{AppendEntry, STATE_KEY_LEN_BYTES_MAX, STATE_VALUE_LEN_BYTES_MAX};
 use super::{Field, FormatError};
+use crate::model::Position;
 
 const WHAT: &str = "a state file";
 const MAGIC: [u8; 4] = *b"AnSr";
@@ -37,6 +40,31 @@ pub struct KnownRequest {
     pub count: u32,
     /// The hash of what was asked.
     pub content: u64,
+}
+
+impl KnownRequest {
+    /// What is kept of an append that answered a request.
+    #[must_use]
+    pub fn of(first: Position, append: &AppendEntry) -> Option<Self> {
+        let request = append.request.as_ref()?;
+        Some(Self {
+            fingerprint: request_fingerprint(&request.principal, request.id),
+            first: first.0,
+            count: append.records,
+            content: request.content,
+        })
+    }
+}
+
+/// The fingerprint of a request's name: nobody can make two collide.
+#[must_use]
+pub fn request_fingerprint(principal: &str, id: Uuid) -> [u8; 16] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(id.as_bytes());
+    hasher.update(principal.as_bytes());
+    let mut fingerprint = [0; 16];
+    hasher.finalize_xof().fill(&mut fingerprint);
+    fingerprint
 }
 
 /// A state file on its way to the disk: records first, in the order of space and key.

@@ -11,6 +11,8 @@ use smallvec::SmallVec;
 use uuid::Uuid;
 
 use crate::format::codec::to_u64;
+use crate::format::state::KnownRequest;
+pub(crate) use crate::format::state::request_fingerprint;
 use crate::format::unit::RequestEntry;
 
 /// What was remembered of a request.
@@ -22,16 +24,6 @@ pub(crate) struct SeenRequest {
     pub(crate) count: u32,
     /// The hash of what was asked.
     pub(crate) content: u64,
-}
-
-/// The fingerprint of a request's name.
-pub(crate) fn request_fingerprint(principal: &str, id: Uuid) -> [u8; 16] {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(id.as_bytes());
-    hasher.update(principal.as_bytes());
-    let mut fingerprint = [0; 16];
-    hasher.finalize_xof().fill(&mut fingerprint);
-    fingerprint
 }
 
 /// The last ids by position.
@@ -236,6 +228,15 @@ impl IdWindow {
 }
 
 impl SeenRequest {
+    /// What is remembered of it elsewhere.
+    pub(super) fn known(known: &KnownRequest) -> Self {
+        Self {
+            first: known.first,
+            count: known.count,
+            content: known.content,
+        }
+    }
+
     /// What is remembered of an append that answered a request.
     pub(super) fn of(first: u64, count: u32, request: &RequestEntry) -> Self {
         Self {

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use crate::format::codec::to_u64;
 use crate::format::manifest::TableEntry;
+use crate::format::state::KnownRequest;
 use crate::format::table::Kind;
 use crate::index::ids::SeenRequest;
 use crate::index::key::Posting;
@@ -103,6 +104,25 @@ impl Index {
         )?;
         drop(part);
         shared.publish(&mut keeper, &[], vec![facts], true)?;
+        Ok(Step::Worked)
+    }
+
+    /// Writes a checkpoint of the log, behind a table of what is in memory: opening the store walks
+    /// only what lies behind it.
+    ///
+    /// # Errors
+    /// The disk's. Nothing is lost; the step can be tried again.
+    pub(crate) fn checkpoint(&self, committed: Position) -> Result<Step, StorageError> {
+        match self.flush(committed, true)? {
+            Step::Idle => {}
+            flushed => return Ok(flushed),
+        }
+        let shared = &self.shared;
+        let _keeper = shared.keeper.lock();
+        let tables = shared.source.tables();
+        let end = tables.end().0;
+        let known = |to: Position| shared.known_requests(end, to.0);
+        shared.source.put_tables(tables, Some(&known))?;
         Ok(Step::Worked)
     }
 
@@ -381,7 +401,10 @@ impl Shared {
             tables: slots.iter().rev().map(|slot| slot.facts.clone()).collect(),
             next_id: keeper.next_id,
         };
-        self.source.put_tables(tables, flushed)?;
+        let end = tables.end().0;
+        let known = |to: Position| self.known_requests(end, to.0);
+        let known: &dyn Fn(Position) -> Vec<KnownRequest> = &known;
+        self.source.put_tables(tables, flushed.then_some(known))?;
         let mut layers = self.layers.write();
         *layers = Arc::new(Layers {
             filling: Arc::clone(&layers.filling),
@@ -395,6 +418,18 @@ impl Shared {
             self.room_async.notify_waiters();
         }
         Ok(())
+    }
+
+    /// The named requests of appends that begin in a range of durable positions.
+    fn known_requests(&self, first: u64, end: u64) -> Vec<KnownRequest> {
+        let requests = self.ids.lock().requests_in(first, end);
+        let known = |(fingerprint, seen): ([u8; 16], SeenRequest)| KnownRequest {
+            fingerprint,
+            first: seen.first,
+            count: seen.count,
+            content: seen.content,
+        };
+        requests.into_iter().map(known).collect()
     }
 
     /// How far the rebuilding is.

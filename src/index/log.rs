@@ -1,8 +1,11 @@
 //! The log as the source of the index.
 
-use crate::index::ids::{SeenRequest, request_fingerprint};
+use std::ops::Range;
+
+use crate::format::state::KnownRequest;
+use crate::index::ids::SeenRequest;
 use crate::index::source::{Source, TableSet};
-use crate::log::{Log, StorageError};
+use crate::log::{Log, StorageError, Unit};
 use crate::model::{Position, RecordedEvent};
 
 /// How many bytes of the log are read at once.
@@ -47,24 +50,37 @@ impl Source for Log {
                 enough = true;
                 return Err(StorageError::Closed);
             }
-            let mut first = unit.header.first_position;
-            for append in &unit.trailer.appends {
-                if let Some(request) = &append.request
-                    && first >= from
-                    && first < to
-                {
-                    let fingerprint = request_fingerprint(&request.principal, request.id);
-                    let seen = SeenRequest::of(first.0, append.records, request);
-                    requests.push((fingerprint, seen));
-                }
-                first = first.plus(append.records.into());
-            }
+            push_requests(&unit, from..to, &mut requests);
             Ok(())
         });
         match walked {
             Err(StorageError::Closed) if enough => Ok(requests),
             other => other.map(|()| requests),
         }
+    }
+
+    fn requests_behind(
+        &self,
+        from: Position,
+    ) -> Result<Vec<([u8; 16], SeenRequest)>, StorageError> {
+        let to = Position(u64::MAX);
+        // What the state file knows begins where the tables ended when it was written.
+        if from < self.manifest().current().indexed_to {
+            return self.requests(from, to);
+        }
+        let mut walked = Vec::new();
+        let known = self.requests_found(&mut |unit| {
+            push_requests(&unit, from..to, &mut walked);
+            Ok(())
+        })?;
+        let Some(known) = known else {
+            return self.requests(from, to);
+        };
+        let known = known.iter().filter(|known| known.first >= from.0);
+        Ok(known
+            .map(|known| (known.fingerprint, SeenRequest::known(known)))
+            .chain(walked)
+            .collect())
     }
 
     fn tables(&self) -> TableSet {
@@ -75,16 +91,33 @@ impl Source for Log {
         }
     }
 
-    fn put_tables(&self, tables: TableSet, checkpoint: bool) -> Result<(), StorageError> {
-        let checkpoint = match checkpoint {
-            true => Some(self.checkpoint()?.entry()),
-            false => None,
-        };
+    fn put_tables(
+        &self,
+        tables: TableSet,
+        checkpoint: Option<&dyn Fn(Position) -> Vec<KnownRequest>>,
+    ) -> Result<(), StorageError> {
+        let checkpoint = checkpoint.map(|known| self.checkpoint(known));
+        let checkpoint = checkpoint.transpose()?;
         self.manifest().update(|manifest| {
             manifest.indexed_to = tables.end();
             manifest.tables = tables.tables;
             manifest.next_table = tables.next_id;
-            manifest.checkpoint = checkpoint.or(manifest.checkpoint.take());
+            if let Some(checkpoint) = checkpoint {
+                checkpoint.name_in(manifest);
+            }
         })
+    }
+}
+
+/// The named requests of a unit whose appends begin in a range.
+fn push_requests(unit: &Unit, range: Range<Position>, requests: &mut Vec<([u8; 16], SeenRequest)>) {
+    let mut first = unit.header.first_position;
+    for append in &unit.trailer.appends {
+        if let Some(known) = KnownRequest::of(first, append)
+            && range.contains(&first)
+        {
+            requests.push((known.fingerprint, SeenRequest::known(&known)));
+        }
+        first = first.plus(append.records.into());
     }
 }

@@ -201,7 +201,7 @@ impl Index {
 
     fn replay(&self, from: Position, end: Position) -> Result<(), StorageError> {
         let source = &self.shared.source;
-        for (fingerprint, seen) in source.requests(from, Position(u64::MAX))? {
+        for (fingerprint, seen) in source.requests_behind(from)? {
             self.shared.ids.lock().push_request(fingerprint, seen);
         }
         let mut at = from;

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 
 use crate::format::manifest::TableEntry;
+use crate::format::state::KnownRequest;
 use crate::index::ids::SeenRequest;
 use crate::log::StorageError;
 use crate::model::{Position, RecordedEvent};
@@ -30,12 +31,26 @@ pub(crate) trait Source: Debug + Send + Sync + 'static {
         to: Position,
     ) -> Result<Vec<([u8; 16], SeenRequest)>, StorageError>;
 
+    /// The same of all that begin at a position or behind it, where the tables end, for the start:
+    /// there is a shorter way to them.
+    fn requests_behind(
+        &self,
+        from: Position,
+    ) -> Result<Vec<([u8; 16], SeenRequest)>, StorageError> {
+        self.requests(from, Position(u64::MAX))
+    }
+
     /// The tables that the manifest names.
     fn tables(&self) -> TableSet;
 
     /// Makes these the tables that the manifest names, durably, the directory first. `checkpoint`:
-    /// the tables cover more of the log than before, so opening need not look at it again.
-    fn put_tables(&self, tables: TableSet, checkpoint: bool) -> Result<(), StorageError>;
+    /// the tables cover what is in memory, so opening need not look at it again. It gives the named
+    /// requests that the tables do not have and that begin in front of a position.
+    fn put_tables(
+        &self,
+        tables: TableSet,
+        checkpoint: Option<&dyn Fn(Position) -> Vec<KnownRequest>>,
+    ) -> Result<(), StorageError>;
 }
 
 /// What the manifest says of all tables.

@@ -27,6 +27,7 @@ mod sealed;
 mod segment;
 mod shared;
 mod state;
+mod state_file;
 mod states;
 mod unit_buffer;
 mod units;
@@ -53,6 +54,7 @@ pub(crate) use writer::{CommittedUnit, LogWriter};
 use bytes::Bytes;
 
 use crate::disk::{Disk, Host};
+use crate::format::state::KnownRequest;
 use crate::format::store::Identity;
 use crate::format::unit::Place;
 use crate::log::shared::Shared;
@@ -253,12 +255,39 @@ impl Log {
         &self.shared.manifest
     }
 
-    /// Writes a checkpoint of everything durable. It counts from when the manifest names it.
+    /// Writes a checkpoint of everything durable, and the state file. They count from when the
+    /// manifest names them. `known` gives the named requests with events that no table has and that
+    /// stand in front of a position.
     ///
     /// # Errors
     /// What the disk says.
-    pub(crate) fn checkpoint(&self) -> Result<PreparedCheckpoint, StorageError> {
-        self.shared.checkpoint()
+    pub(crate) fn checkpoint(
+        &self,
+        known: &dyn Fn(Position) -> Vec<KnownRequest>,
+    ) -> Result<PreparedCheckpoint, StorageError> {
+        self.shared.checkpoint(known)
+    }
+
+    /// Whether so much log is behind the last checkpoint that one should be written.
+    pub(crate) fn wants_checkpoint(&self) -> bool {
+        self.shared.wants_checkpoint()
+    }
+
+    /// The named requests that the state file held when the log was opened, and what shows the
+    /// units behind its place; none if there was no such file, or they were asked for before.
+    ///
+    /// # Errors
+    /// As [`Self::units`].
+    pub(crate) fn requests_found(
+        &self,
+        visit: &mut dyn FnMut(Unit) -> Result<(), StorageError>,
+    ) -> Result<Option<Vec<KnownRequest>>, StorageError> {
+        let found = self.shared.state_file.lock().found.take();
+        let Some((start, requests)) = found else {
+            return Ok(None);
+        };
+        self.shared.units_from(start, visit)?;
+        Ok(Some(requests))
     }
 
     /// One piece of background work. After an error, stop calling it and stop the store.

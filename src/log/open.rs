@@ -4,6 +4,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -24,6 +25,7 @@ use crate::log::sealed::{SealedFiles, read_exact};
 use crate::log::segment::{CAPACITY_MIN, Spare, create_segment, is_untouched};
 use crate::log::shared::{FloorFile, Pace, Shared};
 use crate::log::state::{Live, Recent, State};
+use crate::log::state_file::StateFile;
 use crate::log::states::States;
 use crate::log::{Log, LogOptions, LogWriter, Opened};
 use crate::model::{Lineage, Position, StoreId};
@@ -301,6 +303,12 @@ fn share(
         recent: Recent::new(options.recent_bytes),
         touched_us: host.now_us(),
         written_bytes: 0,
+        idle: survey.idle,
+    };
+    let named = manifest.current().state.map(|state| (state.number, 0));
+    let state_file = StateFile {
+        written: named.filter(|_| survey.known_requests.is_some()),
+        found: survey.known_requests,
     };
     let epoch = manifest.current().epoch;
     let shared = Arc::new(Shared {
@@ -311,6 +319,8 @@ fn share(
         manifest,
         state: RwLock::new(state),
         states: States::new(survey.states),
+        state_file: Mutex::new(state_file),
+        unsaved_bytes: AtomicU64::new(survey.report.walked_bytes),
         blocks: Cache::new(options.read_cache_bytes),
         sealed: SealedFiles::new(options.open_files_max, options.read_cache_bytes),
         spare: Mutex::new(survey.spare),

@@ -28,7 +28,7 @@ use crate::log::file::read_file;
 use crate::log::manifest::read_manifest;
 use crate::log::sealed::SealedFile;
 use crate::log::segment::{Spare, open_segment};
-use crate::log::states::StateMap;
+use crate::log::states::{IdleRequests, StateMap};
 use crate::log::walk::{Expected, READ_BYTES, Walker};
 use crate::model::Position;
 
@@ -143,8 +143,10 @@ pub(super) struct Survey {
     pub(super) states: StateMap,
     /// From where on the log has to be walked for them.
     states_from: Option<Place>,
-    /// The named requests in front of the checkpoint that no table has.
-    pub(super) known_requests: Vec<KnownRequest>,
+    /// The named requests in front of a place that no table has.
+    pub(super) known_requests: Option<(Expected, Vec<KnownRequest>)>,
+    /// Those without events that stand at the end of what was walked.
+    pub(super) idle: IdleRequests,
     pub(super) report: RecoveryReport,
 }
 
@@ -157,8 +159,8 @@ pub(super) fn newest_generation(files: &[(String, u64)]) -> Option<u64> {
     files.iter().filter_map(generation).max()
 }
 
-/// Looks at everything that opening needs. `cold` asks the disk instead of what the system keeps in
-/// memory.
+/// Looks at everything that opening needs. `cold`, for a store that will be written: asks the disk
+/// instead of what the system keeps in memory, and gathers the state records.
 pub(super) fn survey(
     disk: &dyn Disk,
     files: &[(String, u64)],
@@ -204,12 +206,15 @@ pub(super) fn survey(
         unwitnessed: None,
         states: StateMap::default(),
         states_from: None,
-        known_requests: Vec::new(),
+        known_requests: None,
+        idle: IdleRequests::default(),
         report: RecoveryReport::default(),
     };
     survey.report.clean_stop = survey.clean_end().is_some();
     survey.check_unnamed(disk, files)?;
-    survey.load_states(disk)?;
+    if cold {
+        survey.load_states(disk)?;
+    }
     survey.walk(disk, cold)?;
     Ok(survey)
 }
@@ -317,15 +322,21 @@ impl Survey {
             position: entry.position,
             mark: entry.mark,
         };
-        match read_state_file(disk, &entry)? {
+        let found = match entry.number {
+            0 => None,
+            _ => read_state_file(disk, &entry)?,
+        };
+        let whole = found.is_some();
+        match found {
             Some((map, requests)) => {
                 self.states = map;
-                self.known_requests = requests;
+                self.idle = IdleRequests::at(entry.position, &requests);
+                self.known_requests = Some((start, requests));
             }
             None => {
-                self.report.states_rebuilt = true;
+                self.report.states_rebuilt = entry.number > 0;
                 start.place = Place {
-                    segment: entry.since,
+                    segment: self.first_with_states(&entry),
                     offset: HEADER_LEN_BYTES,
                 };
             }
@@ -338,7 +349,7 @@ impl Survey {
             if sealed.id < start.place.segment {
                 continue;
             }
-            let from = match sealed.id == start.place.segment && !self.report.states_rebuilt {
+            let from = match sealed.id == start.place.segment && whole {
                 true => start,
                 false => Expected {
                     place: Place {
@@ -352,6 +363,14 @@ impl Survey {
             self.apply_sealed(disk, sealed, from)?;
         }
         Ok(())
+    }
+
+    /// The segment to begin with where there is no state file: so early that the named requests
+    /// without events are seen that stand where the first state record does.
+    fn first_with_states(&self, entry: &StateEntry) -> u32 {
+        let reaches = |sealed: &&SealedSegment| sealed.end_position() >= entry.position;
+        let first = self.manifest.sealed.iter().find(reaches);
+        first.map_or(entry.since, |first| first.id.min(entry.since))
     }
 
     /// Applies the state records of a sealed segment, from a place on.
@@ -369,6 +388,7 @@ impl Survey {
             let unit = walker.unit(&expected)?;
             let mut unit =
                 unit.map_err(|error| StorageError::damaged(&opened.name, offset, error))?;
+            self.idle.follow(&unit.header, &unit.trailer.appends);
             self.states.apply(std::mem::take(&mut unit.trailer.states));
             expected = unit.expected();
             self.report.walked_units += 1;
@@ -468,6 +488,7 @@ impl Survey {
         let why = loop {
             match walker.unit(expected)? {
                 Ok(mut unit) => {
+                    self.idle.follow(&unit.header, &unit.trailer.appends);
                     self.states.apply(std::mem::take(&mut unit.trailer.states));
                     facts.push_unit(&unit.records, unit.len, unit.mark);
                     last = Some(LastUnit {

@@ -3,14 +3,16 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
 
 use crate::disk::DiskFile;
 use crate::format::footer::{BLOCK_EVENTS, Digest, LEAF_EVENTS, Mark};
-use crate::format::manifest::{CheckpointEntry, SealedSegment};
+use crate::format::manifest::{CheckpointEntry, ManifestData, SealedSegment, StateEntry};
 use crate::format::names::FileName;
 use crate::format::segment::HEADER_LEN_BYTES;
+use crate::format::state::KnownRequest;
 use crate::format::unit::Place;
 use crate::log::error::StorageError;
 use crate::log::facts::ContentDigests;
@@ -22,6 +24,7 @@ use crate::model::Position;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PreparedCheckpoint {
     entry: CheckpointEntry,
+    state: Option<StateEntry>,
 }
 
 impl PreparedCheckpoint {
@@ -30,9 +33,11 @@ impl PreparedCheckpoint {
         self.entry.position
     }
 
-    /// What goes into the manifest.
-    pub(crate) fn entry(&self) -> CheckpointEntry {
-        self.entry
+    /// Puts it into a manifest, and what belongs to it.
+    pub(crate) fn name_in(&self, manifest: &mut ManifestData) {
+        manifest.checkpoint = Some(self.entry);
+        // None means that there was nothing to keep; the first state record may have come since.
+        manifest.state = self.state.or(manifest.state);
     }
 }
 
@@ -260,14 +265,20 @@ impl Shared {
     }
 
     /// Writes what is known of the active segment beside it, so that opening the store need not
-    /// find it out again.
-    pub(super) fn checkpoint(&self) -> Result<PreparedCheckpoint, StorageError> {
+    /// find it out again; and the state file. `known` gives the named requests with events that no
+    /// table has and that stand in front of a position.
+    pub(super) fn checkpoint(
+        &self,
+        known: &dyn Fn(Position) -> Vec<KnownRequest>,
+    ) -> Result<PreparedCheckpoint, StorageError> {
         self.seal_witnessed_segment()?;
-        let (bytes, footer) = {
+        let (bytes, footer, idle) = {
             let state = self.state.read();
             // Behind a full segment that is not sealed, one without units has nothing to say.
             let last = state.last_with_units();
-            last.facts.footer(&ContentDigests::default())
+            let (bytes, footer) = last.facts.footer(&ContentDigests::default());
+            self.unsaved_bytes.store(0, Ordering::Relaxed);
+            (bytes, footer, state.idle.clone())
         };
         let place = Place {
             segment: footer.segment,
@@ -286,10 +297,18 @@ impl Shared {
         };
         let name = FileName::to_string(&entry.file_name());
         crate::log::file::write_new(&*self.disk, &name, &bytes)?;
+        let mut requests = known(entry.position);
+        requests.extend_from_slice(idle.requests());
+        let at = Expected {
+            place,
+            position: entry.position,
+            mark: footer.mark,
+        };
+        let state = self.prepare_state(&at, &requests)?;
         self.disk
             .sync_directory()
             .map_err(|error| StorageError::io("sync the directory of", &name, error))?;
-        Ok(PreparedCheckpoint { entry })
+        Ok(PreparedCheckpoint { entry, state })
     }
 }
 

@@ -3,13 +3,13 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
 use crate::disk::{Disk, DiskFile, Host};
 use crate::format::floor::Floor;
-use crate::format::manifest::StateEntry;
 use crate::format::names::FileName;
 use crate::format::store::Identity;
 use crate::format::unit::Place;
@@ -21,6 +21,7 @@ use crate::log::manifest::Manifest;
 use crate::log::sealed::SealedFiles;
 use crate::log::segment::{CAPACITY_MIN, Spare, create_segment};
 use crate::log::state::State;
+use crate::log::state_file::StateFile;
 use crate::log::states::States;
 use crate::log::walk::Expected;
 use crate::log::writer::ZERO_STEP_BYTES;
@@ -39,6 +40,10 @@ pub(super) struct Shared {
     pub(super) manifest: Manifest,
     pub(super) state: RwLock<State>,
     pub(super) states: States,
+    /// The state files that were written; held while one is.
+    pub(super) state_file: Mutex<StateFile>,
+    /// How many bytes of log there are behind the last checkpoint.
+    pub(super) unsaved_bytes: AtomicU64,
     pub(super) blocks: Cache<(u32, u32), Arc<Block>>,
     pub(super) sealed: SealedFiles,
     pub(super) spare: Mutex<Option<Spare>>,
@@ -189,24 +194,6 @@ impl Shared {
             Some(spare) => Ok(spare),
             None => self.make_spare(self.next_capacity().max(needed)),
         }
-    }
-
-    /// Says in the manifest that state records are in the log from here on, before the first of
-    /// them is.
-    pub(super) fn announce_states(&self, next: &Expected) -> Result<(), StorageError> {
-        if self.manifest.current().state.is_some() {
-            return Ok(());
-        }
-        self.manifest.update(|manifest| {
-            manifest.state.get_or_insert(StateEntry {
-                since: next.place.segment,
-                number: 0,
-                len_bytes: 0,
-                place: next.place,
-                position: next.position,
-                mark: next.mark,
-            });
-        })
     }
 
     /// Removes the spare: first from the manifest, then its file.

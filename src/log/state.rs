@@ -11,6 +11,7 @@ use crate::format::segment::HEADER_LEN_BYTES;
 use crate::format::unit::Place;
 use crate::log::chunk::{Chunk, Run};
 use crate::log::facts::{Facts, RecordEntry};
+use crate::log::states::IdleRequests;
 use crate::model::Position;
 
 /// A segment that is not sealed.
@@ -32,6 +33,8 @@ pub(super) struct State {
     pub(super) touched_us: i64,
     /// How many bytes were committed since the store was opened.
     pub(super) written_bytes: u64,
+    /// The named requests without events that stand at the end.
+    pub(super) idle: IdleRequests,
 }
 
 impl State {

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 
 use crate::format::codec::to_u64;
-use crate::format::unit::StateRecord;
+use crate::format::state::KnownRequest;
+use crate::format::unit::{AppendEntry, StateRecord, UnitHeader};
+use crate::model::Position;
 
 /// What a record takes in memory beside its key and value, in bytes, about.
 const RECORD_LEN_BYTES: u64 = 96;
@@ -26,6 +28,8 @@ pub(crate) fn state_len_bytes(key: &[u8], value: &[u8]) -> u64 {
 pub(super) struct StateMap {
     spaces: BTreeMap<u8, BTreeMap<Bytes, Bytes>>,
     len_bytes: u64,
+    /// How many records were applied.
+    changes: u64,
 }
 
 impl StateMap {
@@ -47,6 +51,7 @@ impl StateMap {
     /// end, changes nothing.
     pub(super) fn apply(&mut self, records: Vec<StateRecord>) {
         for StateRecord { space, key, value } in records {
+            self.changes += 1;
             match value {
                 Some(value) => self.put(space, key.into(), value.into()),
                 None => self.remove(space, &key),
@@ -62,6 +67,41 @@ impl StateMap {
         let keys = self.spaces.get(&space);
         let range = keys.map(|keys| keys.range::<[u8], _>((from, Bound::Unbounded)));
         range.into_iter().flatten()
+    }
+}
+
+/// The most requests at one position that are kept for the next state file.
+const IDLE_REQUESTS_MAX: usize = 131_072;
+
+/// The named requests without events that stand at the end of the log: a table that ends there does
+/// not have them, and a walk that begins there may not see them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct IdleRequests(Vec<KnownRequest>);
+
+impl IdleRequests {
+    /// Those of a list that stand at a position.
+    pub(super) fn at(end: Position, known: &[KnownRequest]) -> Self {
+        let idle = |request: &&KnownRequest| request.first == end.0 && request.count == 0;
+        Self(known.iter().filter(idle).copied().collect())
+    }
+
+    /// Goes on behind a unit.
+    pub(super) fn follow(&mut self, header: &UnitHeader, appends: &[AppendEntry]) {
+        if header.records > 0 {
+            self.0.clear();
+        }
+        let idle = |append: &&AppendEntry| append.records == 0;
+        let count = appends.iter().rev().take_while(idle).count();
+        let idle = appends.get(appends.len() - count..).unwrap_or_default();
+        let requests = idle.iter();
+        self.0
+            .extend(requests.filter_map(|append| KnownRequest::of(header.end_position(), append)));
+        let surplus = self.0.len().saturating_sub(IDLE_REQUESTS_MAX);
+        self.0.drain(..surplus);
+    }
+
+    pub(super) fn requests(&self) -> &[KnownRequest] {
+        &self.0
     }
 }
 
@@ -94,6 +134,11 @@ impl States {
     /// The memory that all records take, in bytes, about.
     pub(super) fn len_bytes(&self) -> u64 {
         self.0.read().len_bytes
+    }
+
+    /// How many records were applied since the state file was read.
+    pub(super) fn changes(&self) -> u64 {
+        self.0.read().changes
     }
 
     /// Shows all records, some at a time: what changes meanwhile may be shown as it was or as it

@@ -28,7 +28,7 @@ pub(super) struct ReadyUnit {
     pub(super) records_end: usize,
     pub(super) header: UnitHeader,
     pub(super) checksum: u32,
-    pub(super) states: Vec<StateRecord>,
+    pub(super) trailer: Trailer,
 }
 
 /// What the log knows and the builder of a unit does not.
@@ -170,7 +170,7 @@ impl FinishedUnit {
             records_end,
             header,
             checksum,
-            states: buffer.trailer.states,
+            trailer: buffer.trailer,
         }
     }
 }

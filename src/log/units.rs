@@ -37,6 +37,20 @@ struct Stretch {
     mark: Mark,
 }
 
+impl Stretch {
+    /// Its first unit, behind this mark.
+    fn start(&self, before: Mark) -> Expected {
+        Expected {
+            place: Place {
+                segment: self.id,
+                offset: HEADER_LEN_BYTES,
+            },
+            position: self.first,
+            mark: before,
+        }
+    }
+}
+
 impl Shared {
     pub(super) fn units(
         &self,
@@ -49,15 +63,34 @@ impl Shared {
             if stretch.end < from {
                 continue;
             }
-            let start = Expected {
-                place: Place {
-                    segment: stretch.id,
-                    offset: HEADER_LEN_BYTES,
-                },
-                position: stretch.first,
-                mark: before,
+            // The place at which the store was opened saves the way there.
+            let at_start = self.start.place.segment == stretch.id && self.start.position <= from;
+            let start = match at_start {
+                true => self.start,
+                false => stretch.start(before),
             };
             self.walk_stretch(&stretch, start, from, visit)?;
+        }
+        Ok(())
+    }
+
+    /// Shows the units from a place on.
+    pub(super) fn units_from(
+        &self,
+        start: Expected,
+        visit: &mut dyn FnMut(Unit) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let mut mark = Mark::START;
+        for stretch in self.stretches(start.position)? {
+            let before = std::mem::replace(&mut mark, stretch.mark);
+            if stretch.id < start.place.segment {
+                continue;
+            }
+            let from = match stretch.id == start.place.segment {
+                true => start,
+                false => stretch.start(before),
+            };
+            self.walk_stretch(&stretch, from, Position::START, visit)?;
         }
         Ok(())
     }
@@ -112,9 +145,7 @@ impl Shared {
     ) -> Result<(), StorageError> {
         let (file, name) = (Arc::clone(&stretch.file), Arc::clone(&stretch.name));
         let mut walker = Walker::new(&self.identity, file, name, stretch.end_offset.into());
-        // The place at which the store was opened saves the way there.
-        let at_start = self.start.place.segment == stretch.id && self.start.position <= from;
-        let mut expected = if at_start { self.start } else { start };
+        let mut expected = start;
         while expected.place.offset < stretch.end_offset {
             let offset = expected.place.offset.into();
             let unit = walker.unit(&expected)?;

@@ -3,6 +3,7 @@
 //! behind is known only when the store is opened again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -10,7 +11,7 @@ use crate::disk::DiskFile;
 use crate::format::FormatError;
 use crate::format::footer::Mark;
 use crate::format::segment::HEADER_LEN_BYTES;
-use crate::format::unit::Place;
+use crate::format::unit::{Place, Trailer};
 use crate::log::Log;
 use crate::log::chunk::Run;
 use crate::log::error::StorageError;
@@ -174,13 +175,17 @@ impl LogWriter {
         self.position = header.end_position();
         let touched_us = self.shared.host.now_us();
         // Whoever sees the events sees what came along with them.
-        if !unit.states.is_empty() {
-            self.shared.states.apply(unit.states);
+        let Trailer { appends, states } = unit.trailer;
+        if !states.is_empty() {
+            self.shared.states.apply(states);
         }
+        let unsaved = &self.shared.unsaved_bytes;
+        unsaved.fetch_add(len.into(), Ordering::Relaxed);
         let bytes = Bytes::from(unit.bytes);
         let mut state = self.shared.state.write();
         let facts = &mut state.active_mut().facts;
         facts.push_unit(&unit.records, len, self.mark);
+        state.idle.follow(&header, &appends);
         state.touched_us = touched_us;
         state.written_bytes += u64::from(len);
         let run = state.recent.push(

@@ -1,9 +1,11 @@
 //! A store that is easy to believe: one list of events, searched from end to end. Tests hold the
 //! real one against it.
 
+use std::collections::BTreeMap;
+
 use annal::{
-    Append, ExpectedRevision, NewEvent, Position, Receipt, Revision, StreamHead, StreamMetadata,
-    StreamName,
+    Append, ExpectedRevision, NewEvent, Position, Receipt, Request, Revision, StateChange,
+    StateSpace, StreamHead, StreamMetadata, StreamName,
 };
 use uuid::Uuid;
 
@@ -18,11 +20,15 @@ pub(crate) struct Entry {
 }
 
 /// What a request asks of the reference store.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
     Append {
         events: Vec<(StreamName, NewEvent)>,
         expected: Vec<(StreamName, ExpectedRevision)>,
+        /// State records: a key of one byte, and a value.
+        states: Vec<(u8, Option<Vec<u8>>)>,
+        /// The request's id, if it is named.
+        request: Option<u128>,
     },
     Delete(StreamName, ExpectedRevision),
     Tombstone(StreamName, ExpectedRevision),
@@ -34,17 +40,37 @@ impl Ask {
         match self.clone() {
             Self::Delete(stream, expected) => Append::delete(stream, expected),
             Self::Tombstone(stream, expected) => Append::tombstone(stream, expected),
-            Self::Append { events, expected } => {
+            Self::Append {
+                events,
+                expected,
+                states,
+                request,
+            } => {
                 let append = events
                     .into_iter()
                     .fold(Append::new(), |append, (stream, event)| {
                         append.event(stream, event)
                     });
-                expected
+                let append = expected
                     .into_iter()
                     .fold(append, |append, (stream, expected)| {
                         append.expect(stream, expected)
+                    });
+                let append = states.into_iter().fold(append, |append, (key, value)| {
+                    let space = StateSpace::Settings;
+                    append.state(match value {
+                        Some(value) => StateChange::put(space, vec![key], value),
+                        None => StateChange::remove(space, vec![key]),
                     })
+                });
+                let name = |id| Request {
+                    principal: "ann".to_owned(),
+                    id: Uuid::from_u128(id),
+                };
+                match request {
+                    Some(id) => append.request(name(id)),
+                    None => append,
+                }
             }
         }
     }
@@ -61,6 +87,7 @@ pub(crate) enum Answer {
     },
     Wrong(StreamName, StreamHead),
     Deleted(StreamName, StreamHead),
+    Reused,
 }
 
 impl Answer {
@@ -85,6 +112,9 @@ impl Answer {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reference {
     pub(crate) log: Vec<Entry>,
+    pub(crate) states: BTreeMap<u8, Vec<u8>>,
+    /// What was asked under an id, and the answer.
+    requests: BTreeMap<u128, (Ask, Answer)>,
 }
 
 impl Reference {
@@ -200,10 +230,58 @@ impl Reference {
     /// What the store must answer; the reference log then is as the store's must be.
     pub(crate) fn ask(&mut self, ask: &Ask) -> Answer {
         match ask {
-            Ask::Append { events, expected } => self.append(events, expected),
+            Ask::Append {
+                events,
+                expected,
+                states,
+                request,
+            } => {
+                if let Some((asked, answer)) = request.and_then(|id| self.requests.get(&id)) {
+                    return match asked == ask {
+                        true => answer.clone(),
+                        false => Answer::Reused,
+                    };
+                }
+                let answer = self.append(events, expected);
+                self.keep(ask, &answer, states, *request);
+                answer
+            }
             Ask::Delete(stream, expected) => self.finish(stream, *expected, false),
             Ask::Tombstone(stream, expected) => self.finish(stream, *expected, true),
         }
+    }
+
+    /// A request that did something changes state records, and is remembered by its name.
+    fn keep(
+        &mut self,
+        ask: &Ask,
+        answer: &Answer,
+        states: &[(u8, Option<Vec<u8>>)],
+        request: Option<u128>,
+    ) {
+        let Answer::Done {
+            first,
+            last,
+            revisions,
+            repeated: false,
+        } = answer.clone()
+        else {
+            return;
+        };
+        for (key, value) in states {
+            match value {
+                Some(value) => self.states.insert(*key, value.clone()),
+                None => self.states.remove(key),
+            };
+        }
+        let again = Answer::Done {
+            first,
+            last,
+            revisions,
+            repeated: true,
+        };
+        self.requests
+            .extend(request.map(|id| (id, (ask.clone(), again))));
     }
 
     fn finish(&mut self, stream: &StreamName, expected: ExpectedRevision, hard: bool) -> Answer {

@@ -6,6 +6,7 @@ use annal::format::footer::{Footer, Mark};
 use annal::format::manifest::ManifestData;
 use annal::format::record::{self, Layout, Record, payload_checksum};
 use annal::format::segment::SegmentHeader;
+use annal::format::state::StateWriter;
 use annal::format::store::Identity;
 use annal::format::unit::{
     self, AppendEntry, Place, RequestEntry, StateRecord, Trailer, UnitHeader,
@@ -162,7 +163,7 @@ pub(crate) fn check() {
 }
 
 /// Every structure with an envelope, from its first byte.
-pub(crate) fn envelopes() -> [(&'static str, Vec<u8>); 5] {
+pub(crate) fn envelopes() -> [(&'static str, Vec<u8>); 6] {
     let store = StoreId(Uuid::nil());
     let identity = Identity {
         store,
@@ -208,5 +209,6 @@ pub(crate) fn envelopes() -> [(&'static str, Vec<u8>); 5] {
         ("footer, fixed part", footer_bytes),
         ("floor slot", floor.encode().1),
         ("manifest", ManifestData::default().encode()),
+        ("state file", StateWriter::new(0).finish(&[])),
     ]
 }

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use crate::disk::MemoryDisk;
+use crate::format::state::KnownRequest;
 use crate::format::unit::RequestEntry;
 use crate::index::ids::request_fingerprint;
 use crate::index::{
@@ -77,7 +78,11 @@ impl Source for TestLog {
         self.state.lock().tables.clone()
     }
 
-    fn put_tables(&self, tables: TableSet, _checkpoint: bool) -> Result<(), StorageError> {
+    fn put_tables(
+        &self,
+        tables: TableSet,
+        _checkpoint: Option<&dyn Fn(Position) -> Vec<KnownRequest>>,
+    ) -> Result<(), StorageError> {
         self.state.lock().tables = tables;
         Ok(())
     }

@@ -71,11 +71,9 @@ fn opening_reads_the_manifest_the_checkpoint_and_what_lies_behind_it() {
             end = opened.writer.commit(unit, 5).unwrap().end;
             opened.log.keeper_step().unwrap();
         }
-        let entry = opened.log.checkpoint().unwrap().entry();
+        let checkpoint = opened.log.checkpoint(&|_| Vec::new()).unwrap();
         let manifest = opened.log.manifest();
-        manifest
-            .update(|data| data.checkpoint = Some(entry))
-            .unwrap();
+        manifest.update(|data| checkpoint.name_in(data)).unwrap();
         let unit = unit(&opened.log, end, 5, 400);
         opened.writer.commit(unit, 5).unwrap();
         drop(opened);

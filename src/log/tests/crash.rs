@@ -76,9 +76,9 @@ fn perform(
             Step::Keep => drop(opened.log.keeper_step()?),
             Step::Wait => host.advance_us(60_000),
             Step::Checkpoint => {
-                let entry = opened.log.checkpoint()?.entry();
+                let checkpoint = opened.log.checkpoint(&|_| Vec::new())?;
                 let manifest = opened.log.manifest();
-                manifest.update(|manifest| manifest.checkpoint = Some(entry))?;
+                manifest.update(|manifest| checkpoint.name_in(manifest))?;
             }
             Step::Reopen => {
                 drop(opened);
@@ -338,9 +338,9 @@ fn a_full_segment_gets_no_footer_before_the_next_one_has_a_unit() {
         end
     });
     assert!(hold.reached_within(std::time::Duration::from_secs(20)));
-    let entry = log.checkpoint().unwrap().entry();
+    let checkpoint = log.checkpoint(&|_| Vec::new()).unwrap();
     log.manifest()
-        .update(|manifest| manifest.checkpoint = Some(entry))
+        .update(|manifest| checkpoint.name_in(manifest))
         .unwrap();
     let acknowledged = log.end();
     assert!(log.manifest().current().sealed.is_empty());

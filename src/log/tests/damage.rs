@@ -34,11 +34,9 @@ fn store(clean: bool) -> (MemoryDisk, Position) {
         end = opened.writer.commit(next, 5).unwrap().end;
         opened.log.keeper_step().unwrap();
         if round == 10 {
-            let entry = opened.log.checkpoint().unwrap().entry();
+            let checkpoint = opened.log.checkpoint(&|_| Vec::new()).unwrap();
             let manifest = opened.log.manifest();
-            manifest
-                .update(|data| data.checkpoint = Some(entry))
-                .unwrap();
+            manifest.update(|data| checkpoint.name_in(data)).unwrap();
         }
     }
     host.advance_us(60_000);
