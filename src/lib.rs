@@ -144,8 +144,8 @@ pub mod tls;
 #[cfg(feature = "client")]
 pub use client::Client;
 pub use engine::{
-    AppendError, Background, Batch, BatchLimit, Bounds, Events, OpenError, ReadError,
-    ResolvedEvent, ResolvedEvents, Run, Store, StoreOptions, StoredMetadata, StreamInfo,
+    AppendError, Background, Batch, BatchLimit, Bounds, Events, OpenError, ProjectionState,
+    ReadError, ResolvedEvent, ResolvedEvents, Run, Store, StoreOptions, StoredMetadata, StreamInfo,
     StreamSummary,
 };
 #[cfg(feature = "grpc")]

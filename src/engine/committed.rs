@@ -18,6 +18,9 @@ pub(crate) trait CommitListener: Any + Debug + Send + Sync {
 
     /// The store was closed: nothing more will be committed.
     fn closed(&self);
+
+    /// What was held back may be shown now, without a commit.
+    fn changed(&self);
 }
 
 /// The one number that a commit publishes, and who waits for it.
@@ -94,6 +97,15 @@ impl Committed {
             Listening::Nobody | Listening::Over => return,
         };
         listener.committed(end);
+    }
+
+    /// Tells who listens that what was held back may be shown now.
+    pub(super) fn changed(&self) {
+        let listener = match &*self.listening.lock() {
+            Listening::Somebody(listener) => Arc::clone(listener),
+            Listening::Nobody | Listening::Over => return,
+        };
+        listener.changed();
     }
 
     /// Tells who listens that nothing more will come, and lets him go.

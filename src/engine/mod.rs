@@ -32,10 +32,12 @@ pub(crate) use committed::CommitListener;
 pub use error::{AppendError, OpenError, ReadError};
 pub use options::{Background, StoreOptions};
 pub use read::{
-    Batch, BatchLimit, Bounds, Events, ResolvedEvent, ResolvedEvents, StoredMetadata, StreamInfo,
-    StreamSummary,
+    Batch, BatchLimit, Bounds, Events, ProjectionState, ResolvedEvent, ResolvedEvents,
+    StoredMetadata, StreamInfo, StreamSummary,
 };
-pub(crate) use read::{Reading, Record, StreamStart, block_on_until};
+pub(crate) use read::{
+    Entry, Reading, Record, StreamStart, Track, Virtual, VirtualStart, block_on_until,
+};
 pub use verify::verify;
 
 use std::path::Path;

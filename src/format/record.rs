@@ -346,6 +346,13 @@ impl Layout {
         (0..count).map_while(move |_| reader.bytes_at_most(Tag::LEN_BYTES_MAX).ok())
     }
 
+    /// The event's metadata, as bytes of the record.
+    #[must_use]
+    pub fn metadata<'a>(&self, record: &'a [u8]) -> &'a [u8] {
+        let end = self.header_len + self.metadata_len;
+        record.get(self.header_len..end).unwrap_or_default()
+    }
+
     /// Checks the header checksum for a record at this position of this store.
     ///
     /// # Errors

@@ -238,6 +238,11 @@ impl CommitListener for Dispatcher {
         self.see_to_it(self.state.lock());
     }
 
+    fn changed(&self) {
+        let woken = self.state.lock().waiters.take_all();
+        fire(woken);
+    }
+
     fn closed(&self) {
         let woken = {
             let mut state = self.state.lock();

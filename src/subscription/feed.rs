@@ -9,7 +9,10 @@ use std::future::poll_fn;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::engine::{Batch, BatchLimit, ReadError, ResolvedEvent, Store, block_on_until};
+use crate::engine::{
+    Batch, BatchLimit, Entry, ReadError, Reading, ResolvedEvent, Store, Track, Virtual,
+    VirtualStart, block_on_until,
+};
 use crate::model::{
     EventFilter, Position, RecordedEvent, Revision, Source, StreamName, SubscribeFrom,
 };
@@ -24,7 +27,7 @@ pub enum FeedSource {
     /// Every event of the log, or those that a filter chooses. A filter looks at links, not at what
     /// they point to.
     All(Option<EventFilter>),
-    /// One stream.
+    /// One stream, stored or virtual.
     Stream(StreamName),
 }
 
@@ -119,6 +122,8 @@ pub struct Feed {
     subscription: Subscription,
     options: FeedOptions,
     filtered: bool,
+    /// For a virtual stream: it, and what of it is wanted.
+    listed: Option<(Virtual, VirtualStart)>,
     /// Where the log ended when it began.
     began: Position,
     /// Where its last checkpoint was, or where it began.
@@ -133,6 +138,7 @@ pub struct Feed {
 #[derive(Debug)]
 enum Found {
     Event(RecordedEvent),
+    Entry(Entry),
     Notice(FeedNotice),
 }
 
@@ -148,21 +154,44 @@ impl Store {
         options: FeedOptions,
     ) -> Result<Feed, ReadError> {
         let filtered = matches!(source, FeedSource::All(Some(_)));
+        let reading = self.reading();
+        let began = self.committed();
+        let subscribe = SubscribeOptions::default()
+            .checkpoint_events(options.checkpoint_events)
+            .behind_events(options.behind_events);
         let source = match source {
             FeedSource::All(None) => Source::All,
             FeedSource::All(Some(filter)) => Source::Filtered(filter),
             FeedSource::Stream(stream) => Source::Stream(stream),
         };
-        let began = self.committed();
-        let subscribe = SubscribeOptions::default()
-            .checkpoint_events(options.checkpoint_events)
-            .behind_events(options.behind_events);
-        let subscription = self.subscribe_with(source, from, subscribe)?;
+        let listed = match &source {
+            Source::Stream(stream) => Virtual::of(stream),
+            _ => None,
+        };
+        let listed = match listed {
+            None => None,
+            Some(one) => {
+                let start = virtual_start(reading, &one, from)?;
+                Some((one, start))
+            }
+        };
+        let mut subscription = match &listed {
+            None => self.subscribe_with(source, from, subscribe)?,
+            Some((one, _)) => {
+                let dispatcher = self.dispatcher().ok_or_else(ReadError::closed)?;
+                let track = (Track::Virtual(one.clone()), SubscribeFrom::Start);
+                Subscription::open(reading.clone(), dispatcher, track, subscribe)?
+            }
+        };
+        if let Some((_, start)) = &listed {
+            subscription.next = start.position;
+        }
         let position = subscription.position();
         Ok(Feed {
             subscription,
             options,
             filtered,
+            listed,
             began,
             checkpoint: position,
             checkpoint_given: false,
@@ -171,6 +200,25 @@ impl Store {
             position,
         })
     }
+}
+
+/// Where a feed of a virtual stream begins.
+fn virtual_start(
+    reading: &Reading,
+    one: &Virtual,
+    from: SubscribeFrom,
+) -> Result<VirtualStart, ReadError> {
+    let first = match from {
+        SubscribeFrom::AfterRevision(revision) => revision.next(),
+        _ => Revision::START,
+    };
+    let start = reading.virtual_start(one, first)?;
+    let position = match from {
+        SubscribeFrom::Start | SubscribeFrom::AfterRevision(_) => start.position,
+        SubscribeFrom::After(position) => position.next().max(start.position),
+        SubscribeFrom::End => reading.virtual_end(&one.of),
+    };
+    Ok(VirtualStart { position, ..start })
 }
 
 impl Feed {
@@ -193,7 +241,9 @@ impl Feed {
         };
         loop {
             match self.found.front() {
-                Some(Found::Event(_)) => return self.hand_out(limit.events_max).map(Some),
+                Some(Found::Event(_) | Found::Entry(_)) => {
+                    return self.hand_out(limit.events_max).map(Some);
+                }
                 Some(Found::Notice(notice)) => {
                     let notice = notice.clone();
                     self.found.pop_front();
@@ -285,18 +335,32 @@ impl Feed {
     fn hand_out(&mut self, events_max: usize) -> Result<FeedNotice, ReadError> {
         let mut events = Vec::new();
         let mut len_bytes = 0;
-        while let Some(Found::Event(event)) = self.found.front() {
+        let mut sights = None;
+        while let Some(found) = self.found.front() {
             if events.len() >= events_max || len_bytes >= LEN_BYTES_MAX {
                 break;
             }
-            let resolved = match self.options.resolve_links {
-                true => self.subscription.reading.resolve(event.clone()),
-                false => Ok(ResolvedEvent::Plain(event.clone())),
+            let reading = &self.subscription.reading;
+            let resolve_links = self.options.resolve_links;
+            let (position, resolved) = match (found, &self.listed) {
+                (Found::Event(event), _) if resolve_links => {
+                    (event.position, reading.resolve(event.clone()))
+                }
+                (Found::Event(event), _) => {
+                    (event.position, Ok(ResolvedEvent::Plain(event.clone())))
+                }
+                (Found::Entry(entry), Some((one, _))) => {
+                    let sights = sights.get_or_insert_with(|| reading.sights());
+                    let sights = Some(sights).filter(|_| resolve_links);
+                    let resolved = reading.resolve_entry(one, entry.clone(), sights);
+                    (entry.event.position, resolved)
+                }
+                (Found::Notice(_), _) | (Found::Entry(_), None) => break,
             };
             match resolved {
                 Ok(resolved) => {
                     len_bytes += resolved.len_bytes();
-                    self.position = event.position.next();
+                    self.position = position.next();
                     events.push(resolved);
                     self.found.pop_front();
                 }
@@ -310,17 +374,23 @@ impl Feed {
 
     fn take(&mut self, notice: Notice) -> Result<(), ReadError> {
         match notice {
-            Notice::Events(batch) => self.take_events(&batch)?,
+            Notice::Events(batch) => {
+                let taken = self.take_events(&batch);
+                if taken.is_err() {
+                    self.subscription.held = Some(batch);
+                }
+                taken?;
+            }
             Notice::Checkpoint(progress) => self.give_checkpoint(progress),
             Notice::CaughtUp(progress) => {
+                let revision = self.last_revision();
+                // What goes wrong here is told again when it is asked for again.
+                self.subscription.live = revision.is_ok();
+                let revision = revision?;
                 let given = self.checkpoint_given && self.checkpoint == progress.position;
                 if self.filtered && !given {
                     self.give_checkpoint(progress);
                 }
-                let revision = match &self.subscription.source {
-                    Source::Stream(stream) => self.subscription.reading.last_shown(stream)?,
-                    _ => None,
-                };
                 self.give(FeedNotice::CaughtUp(CaughtUp { progress, revision }));
             }
             Notice::FellBehind(progress) => self.give(FeedNotice::FellBehind(progress)),
@@ -336,9 +406,26 @@ impl Feed {
         Ok(())
     }
 
+    /// The last revision of the stream.
+    fn last_revision(&self) -> Result<Option<Revision>, ReadError> {
+        let reading = &self.subscription.reading;
+        match (&self.listed, self.subscription.track.stream()) {
+            (Some((one, _)), _) => reading.virtual_last(one),
+            (None, Some(stream)) => reading.last_shown(stream),
+            (None, None) => Ok(None),
+        }
+    }
+
     fn take_events(&mut self, batch: &Batch) -> Result<(), ReadError> {
-        for event in batch.events() {
-            let event = event.map_err(ReadError::unreadable)?;
+        let events: Result<Vec<_>, _> = batch.events().collect();
+        let events = events.map_err(ReadError::unreadable)?;
+        if let Some((one, start)) = &self.listed {
+            let entries = self.subscription.reading.numbered(one, events)?;
+            let wanted = entries.into_iter().filter(|entry| start.wants(entry));
+            self.found.extend(wanted.map(Found::Entry));
+            return Ok(());
+        }
+        for event in events {
             self.pass(event.position);
             self.found.push_back(Found::Event(event));
         }

@@ -8,8 +8,11 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
 use smallvec::SmallVec;
 
-use crate::engine::{ReadError, Reading, Record};
-use crate::model::{EventFilter, FilterRule, FilterTarget, Position, Source, StreamName};
+use crate::engine::{ReadError, Reading, Record, Track};
+use crate::model::{
+    EventFilter, FilterRule, FilterTarget, Position, Source, StreamMetadata, StreamName,
+    VirtualStream,
+};
 
 /// The hash of a kind and a text.
 pub(super) type KeyHash = u64;
@@ -22,6 +25,8 @@ enum Kind {
     Category,
     EventType,
     Tag,
+    CorrelationId,
+    NewStreams,
     Prefix(Target),
     Pattern(Target),
 }
@@ -64,8 +69,47 @@ pub(super) struct Interest {
 }
 
 impl Interest {
-    /// What a subscription to this source waits for.
-    pub(super) fn of(source: &Source, hasher: &Hasher) -> Self {
+    /// What a subscription that follows this waits for.
+    pub(super) fn of(track: &Track, hasher: &Hasher) -> Self {
+        match track {
+            Track::Source(source) => Self::of_source(source, hasher),
+            Track::Virtual(one) => Self::of_virtual(&one.of, hasher),
+        }
+    }
+
+    /// Nothing: who waits so is woken only when everybody is.
+    pub(super) fn none() -> Self {
+        Self {
+            kind: Kind::All,
+            keys: SmallVec::new(),
+            prefix_lens: SmallVec::new(),
+            pattern: None,
+        }
+    }
+
+    fn of_virtual(one: &VirtualStream, hasher: &Hasher) -> Self {
+        let (kind, texts): (Kind, &[&str]) = match one {
+            VirtualStream::Category(category) | VirtualStream::CategoryStreams(category) => {
+                (Kind::Category, &[category])
+            }
+            VirtualStream::EventType(event_type) => (Kind::EventType, &[event_type]),
+            VirtualStream::Deletions => (
+                Kind::EventType,
+                &[StreamMetadata::EVENT_TYPE, StreamMetadata::TOMBSTONE_TYPE],
+            ),
+            VirtualStream::CorrelationId(id) => (Kind::CorrelationId, &[id]),
+            VirtualStream::Streams => (Kind::NewStreams, &[""]),
+        };
+        let keys = texts.iter().map(|text| hasher.key(kind, text.as_bytes()));
+        Self {
+            kind,
+            keys: keys.collect(),
+            prefix_lens: SmallVec::new(),
+            pattern: None,
+        }
+    }
+
+    fn of_source(source: &Source, hasher: &Hasher) -> Self {
         let (kind, text): (Kind, &str) = match source {
             Source::All => (Kind::All, ""),
             Source::Stream(stream) => (Kind::Stream, stream),
@@ -271,6 +315,14 @@ impl Look<'_> {
         }
         if plan.wants(Kind::EventType) {
             self.put(record.position, Kind::EventType, record.event_type());
+        }
+        if plan.wants(Kind::CorrelationId)
+            && let Some(id) = record.correlation_id()
+        {
+            self.put(record.position, Kind::CorrelationId, id.as_bytes());
+        }
+        if plan.wants(Kind::NewStreams) && record.is_first() {
+            self.put(record.position, Kind::NewStreams, b"");
         }
         if plan.wants(Kind::Tag) {
             for tag in record.tags() {

@@ -24,7 +24,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::engine::{
-    Background, Batch, BatchLimit, ReadError, Reading, Store, StreamStart, block_on_until,
+    Background, Batch, BatchLimit, ReadError, Reading, Store, StreamStart, Track, block_on_until,
 };
 use crate::model::{Position, Revision, Source, SubscribeFrom};
 use crate::subscription::dispatcher::{Dispatcher, Waiting};
@@ -40,7 +40,7 @@ use crate::subscription::waiters::{Ticket, Waiter};
 pub struct Subscription {
     reading: Reading,
     dispatcher: Arc<Dispatcher>,
-    source: Source,
+    track: Track,
     options: SubscribeOptions,
     start: StreamStart,
     /// Everything in front of it was looked at and delivered.
@@ -55,6 +55,8 @@ pub struct Subscription {
     signal: Arc<Signal>,
     rest: Rest,
     wakes_count: u64,
+    /// It waits for a stopped projection, not for a commit.
+    stalled: bool,
 }
 
 /// Whether there is reason to look.
@@ -95,7 +97,8 @@ impl Store {
         options: SubscribeOptions,
     ) -> Result<Subscription, ReadError> {
         let dispatcher = self.dispatcher().ok_or_else(ReadError::closed)?;
-        Subscription::open(self.reading().clone(), dispatcher, (source, from), options)
+        let track = Track::Source(source);
+        Subscription::open(self.reading().clone(), dispatcher, (track, from), options)
     }
 
     /// The one dispatcher of the store; none if the store is closed.
@@ -136,7 +139,7 @@ impl Subscription {
     fn open(
         reading: Reading,
         dispatcher: Arc<Dispatcher>,
-        (source, from): (Source, SubscribeFrom),
+        (track, from): (Track, SubscribeFrom),
         options: SubscribeOptions,
     ) -> Result<Self, ReadError> {
         let revision = match from {
@@ -144,9 +147,9 @@ impl Subscription {
             _ => Revision::START,
         };
         // Found out before `next`: what is committed in between is not of the past.
-        let start = match &source {
-            Source::Stream(stream) => reading.stream_start(stream, revision)?,
-            _ => StreamStart {
+        let start = match track.stream() {
+            Some(stream) => reading.stream_start(stream, revision)?,
+            None => StreamStart {
                 from: Revision::START,
                 live: Revision::START,
             },
@@ -156,11 +159,11 @@ impl Subscription {
             SubscribeFrom::After(position) => position.next(),
             SubscribeFrom::End => reading.committed_end(),
         };
-        let interest = Arc::new(Interest::of(&source, &dispatcher.hasher));
+        let interest = Arc::new(Interest::of(&track, &dispatcher.hasher));
         Ok(Self {
             reading,
             dispatcher,
-            source,
+            track,
             options,
             start,
             next,
@@ -172,6 +175,7 @@ impl Subscription {
             signal: Arc::default(),
             rest: Rest::None,
             wakes_count: 0,
+            stalled: false,
         })
     }
 
@@ -205,13 +209,13 @@ impl Subscription {
             if self.next.0.saturating_sub(self.told.0) >= self.checkpoint_events() {
                 return Ok(Some(Notice::Checkpoint(self.progress())));
             }
-            if self.live && self.next >= self.reading.committed_end() {
+            if self.live && self.next >= self.end() {
                 self.rest = Rest::Resting;
                 return Ok(None);
             }
             let found = self
                 .reading
-                .follow(&self.source, self.start, self.next, limit)?;
+                .follow(&self.track, self.start, self.next, limit)?;
             self.tombstoned = found.tombstoned;
             if !found.batch.is_empty() {
                 return Ok(Some(self.found(found.batch)));
@@ -288,21 +292,19 @@ impl Subscription {
             Rest::Registered(_) => {}
             Rest::Resting => {
                 self.signal.arm(context.waker());
-                let is_stream = matches!(self.source, Source::Stream(_));
-                let checkpoint_at = self.told.plus(self.checkpoint_events());
-                let waiter = Waiter {
-                    signal: Arc::clone(&self.signal),
-                    interest: Arc::clone(&self.interest),
-                    from: self.next,
-                    checkpoint_at: (!is_stream).then_some(checkpoint_at),
-                };
-                match self.dispatcher.wait(waiter) {
+                self.stalled = self.is_stalled();
+                match self.dispatcher.wait(self.waiter()) {
                     Waiting::Registered(ticket) => self.rest = Rest::Registered(ticket),
                     Waiting::ReadOn => {
                         self.rest = Rest::None;
                         return Poll::Ready(Ok(()));
                     }
                     Waiting::Closed => return Poll::Ready(Err(ReadError::closed())),
+                }
+                // It may have been let go before anybody knew that it waits.
+                if self.stalled && !self.is_stalled() {
+                    self.stop_waiting();
+                    return Poll::Ready(Ok(()));
                 }
             }
         }
@@ -318,17 +320,49 @@ impl Subscription {
     fn stop_waiting(&mut self) {
         if let Rest::Registered(ticket) = self.rest {
             self.dispatcher.cancel(ticket, &self.signal);
-            let nothing_before = self.signal.fired().unwrap_or_default();
-            self.next = self.next.max(nothing_before);
+            let nothing_before = self.signal.fired().filter(|_| !self.stalled);
+            self.next = self.next.max(nothing_before.unwrap_or_default());
         }
         self.rest = Rest::None;
     }
 
     /// After how many events without one of its own it tells how far it has come.
     fn checkpoint_events(&self) -> u64 {
-        match self.source {
-            Source::Stream(_) => u64::MAX,
-            _ => self.options.checkpoint_events.max(1),
+        match &self.track {
+            Track::Source(Source::Stream(_)) | Track::Virtual(_) => u64::MAX,
+            Track::Source(_) => self.options.checkpoint_events.max(1),
+        }
+    }
+
+    /// Where everything was looked at that may be shown.
+    fn end(&self) -> Position {
+        match &self.track {
+            Track::Virtual(one) => self.reading.virtual_end(&one.of),
+            Track::Source(_) => self.reading.committed_end(),
+        }
+    }
+
+    /// Whether it has read everything in front of the place where a projection is stopped.
+    fn is_stalled(&self) -> bool {
+        let Track::Virtual(one) = &self.track else {
+            return false;
+        };
+        let stopped_at = self.reading.stopped_at(one.of.projection());
+        stopped_at.is_some_and(|at| self.next >= at)
+    }
+
+    fn waiter(&self) -> Waiter {
+        let is_stream = self.checkpoint_events() == u64::MAX;
+        let checkpoint_at = self.told.plus(self.checkpoint_events());
+        let (interest, from) = match self.stalled {
+            true => (Arc::new(Interest::none()), Position(u64::MAX)),
+            false => (Arc::clone(&self.interest), self.next),
+        };
+        Waiter {
+            signal: Arc::clone(&self.signal),
+            interest,
+            from,
+            checkpoint_at: (!is_stream).then_some(checkpoint_at),
         }
     }
 

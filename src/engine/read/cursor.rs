@@ -172,7 +172,8 @@ impl Cursor {
     /// Positions to read next, in walk order; none at the end of the list.
     fn plan(&mut self, budget: &Budget) -> Result<Vec<(u64, Position)>, ReadError> {
         let count = PLANNED_MAX.min(budget.events());
-        let first = self.sieve.first.0;
+        let (first, end) = (self.sieve.first.0, self.end);
+        let forwards = self.direction == Direction::Forwards;
         let Path::List(postings, kept) = &mut self.path else {
             return Ok(Vec::new());
         };
@@ -183,9 +184,10 @@ impl Cursor {
                 break;
             }
             let fetched = planned.len();
-            planned.retain(|(ordinal, _)| *ordinal >= first);
-            // Backwards, everything that is still to come lies lower.
-            if planned.len() < fetched && self.direction == Direction::Backwards {
+            let is_beyond = forwards && planned.last().is_some_and(|(_, at)| *at >= end);
+            planned.retain(|(ordinal, at)| *ordinal >= first && *at < end);
+            // Everything that is still to come lies behind the end, or backwards, lower.
+            if is_beyond || (planned.len() < fetched && !forwards) {
                 break;
             }
         }

@@ -10,11 +10,14 @@ use crate::engine::committed::CommitListener;
 use crate::engine::read::Reading;
 use crate::engine::read::batch::{Batch, BatchLimit};
 use crate::engine::read::cursor::{Cursor, Path, Sieve, chooses};
+use crate::engine::read::listing::Virtual;
 use crate::engine::read::window::Sight;
 use crate::format::record::Layout;
 use crate::index::{From, Key, View};
 use crate::log::Run;
-use crate::model::{Direction, EventFilter, Position, ReadFrom, Revision, Source, StreamName};
+use crate::model::{
+    Direction, EventFilter, Position, ReadFrom, Revision, Source, StreamName, correlation_id,
+};
 
 /// Where somebody began to follow a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +26,25 @@ pub(crate) struct StreamStart {
     pub(crate) from: Revision,
     /// The first revision that was not there yet.
     pub(crate) live: Revision,
+}
+
+/// What somebody follows.
+#[derive(Clone, Debug)]
+pub(crate) enum Track {
+    /// What lies in the log.
+    Source(Source),
+    /// What the entries of a virtual stream stand for.
+    Virtual(Virtual),
+}
+
+impl Track {
+    /// The stored stream, if it is one.
+    pub(crate) fn stream(&self) -> Option<&StreamName> {
+        match self {
+            Self::Source(Source::Stream(stream)) => Some(stream),
+            Self::Source(_) | Self::Virtual(_) => None,
+        }
+    }
 }
 
 /// What was found behind a position.
@@ -52,27 +74,18 @@ impl Reading {
     /// What lies behind everything in front of `next`, within the limit.
     pub(crate) fn follow(
         &self,
-        source: &Source,
+        track: &Track,
         start: StreamStart,
         next: Position,
         limit: BatchLimit,
     ) -> Result<Followed, ReadError> {
-        let from = ReadFrom::At(next);
-        let forwards = Direction::Forwards;
         let mut tombstoned = None;
-        let mut cursor = match source {
-            Source::All => self.all_events(from, forwards, None),
-            Source::Filtered(filter) => self.all_events(from, forwards, Some(filter.clone())),
-            Source::Category(category) => {
-                self.listed_events(Key::Category(category), from, forwards)?
+        let mut cursor = match track {
+            Track::Virtual(one) => {
+                let end = self.virtual_end(&one.of);
+                self.listed_events_to(one.key(), next, end)?
             }
-            Source::EventType(name) => self.listed_events(Key::EventType(name), from, forwards)?,
-            Source::Tag(tag) => self.listed_events(Key::Tag(tag), from, forwards)?,
-            Source::Stream(stream) => {
-                let view = self.view();
-                tombstoned = view.stream(stream)?.tombstoned;
-                self.follow_stream(view, stream, start, next)?
-            }
+            Track::Source(source) => self.follow_source(source, start, next, &mut tombstoned)?,
         };
         let end = cursor.end().max(next);
         let batch = cursor.next_batch(limit)?.unwrap_or(Batch {
@@ -85,6 +98,45 @@ impl Reading {
             at_end,
             batch,
         })
+    }
+
+    fn follow_source(
+        &self,
+        source: &Source,
+        start: StreamStart,
+        next: Position,
+        tombstoned: &mut Option<Position>,
+    ) -> Result<Cursor, ReadError> {
+        let from = ReadFrom::At(next);
+        let forwards = Direction::Forwards;
+        Ok(match source {
+            Source::All => self.all_events(from, forwards, None),
+            Source::Filtered(filter) => self.all_events(from, forwards, Some(filter.clone())),
+            Source::Category(category) => {
+                self.listed_events(Key::Category(category), from, forwards)?
+            }
+            Source::EventType(name) => self.listed_events(Key::EventType(name), from, forwards)?,
+            Source::Tag(tag) => self.listed_events(Key::Tag(tag), from, forwards)?,
+            Source::Stream(stream) => {
+                let view = self.view();
+                *tombstoned = view.stream(stream)?.tombstoned;
+                self.follow_stream(view, stream, start, next)?
+            }
+        })
+    }
+
+    /// The events of a list from a position to in front of another.
+    fn listed_events_to(
+        &self,
+        key: Key<'_>,
+        from: Position,
+        to: Position,
+    ) -> Result<Cursor, ReadError> {
+        let view = self.view();
+        let postings = view.seek_positions(key, from, Direction::Forwards)?;
+        let path = Path::List(Box::new(postings), Vec::new());
+        let end = to.min(view.committed());
+        Ok(self.cursor(Direction::Forwards, Sieve::default(), path, end))
     }
 
     fn follow_stream(
@@ -176,6 +228,16 @@ impl<'a> Record<'a> {
     /// The name of its stream.
     pub(crate) fn stream(&self) -> &'a [u8] {
         self.layout.stream(self.bytes)
+    }
+
+    /// Whether it is the first of its stream.
+    pub(crate) fn is_first(&self) -> bool {
+        self.layout.revision() == Revision::START
+    }
+
+    /// Its correlation id.
+    pub(crate) fn correlation_id(&self) -> Option<String> {
+        correlation_id(self.layout.metadata(self.bytes))
     }
 
     /// Its type.

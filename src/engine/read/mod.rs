@@ -14,6 +14,8 @@ mod cursor;
 mod events;
 mod follow;
 mod info;
+mod listing;
+mod projections;
 mod resolved;
 mod store;
 mod wait;
@@ -21,8 +23,10 @@ mod window;
 
 pub use batch::{Batch, BatchLimit};
 pub use events::Events;
-pub(crate) use follow::{Record, StreamStart};
+pub(crate) use follow::{Record, StreamStart, Track};
 pub use info::{StoredMetadata, StreamInfo, StreamSummary};
+pub(crate) use listing::{Entry, Virtual, VirtualStart};
+pub use projections::ProjectionState;
 pub use resolved::{Bounds, ResolvedEvent, ResolvedEvents};
 pub(crate) use wait::block_on_until;
 

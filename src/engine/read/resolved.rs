@@ -3,6 +3,7 @@
 //! A link is followed once: what a link points to comes as it is, also if it is a link. The order,
 //! the revisions and the positions of a read are those of the links.
 
+use crate::engine::read::listing::{Listing, Virtual};
 use crate::engine::read::{Events, Reading};
 use crate::engine::{ReadError, Store};
 use crate::model::{
@@ -94,10 +95,17 @@ pub struct Bounds {
 #[derive(Debug)]
 pub struct ResolvedEvents {
     reading: Reading,
-    events: Events,
+    walk: Walk,
     bounds: Option<Bounds>,
     resolve_links: bool,
     failed: bool,
+}
+
+/// Where the events come from.
+#[derive(Debug)]
+enum Walk {
+    Stored(Events),
+    Virtual(Box<Listing>),
 }
 
 impl ResolvedEvents {
@@ -116,11 +124,13 @@ impl Iterator for ResolvedEvents {
         if self.failed {
             return None;
         }
-        let next = self.events.next()?;
-        let next = next.and_then(|event| match self.resolve_links {
-            true => self.reading.resolve(event),
-            false => Ok(ResolvedEvent::Plain(event)),
-        });
+        let next = match &mut self.walk {
+            Walk::Virtual(listing) => listing.next(self.resolve_links).transpose()?,
+            Walk::Stored(events) => events.next()?.and_then(|event| match self.resolve_links {
+                true => self.reading.resolve(event),
+                false => Ok(ResolvedEvent::Plain(event)),
+            }),
+        };
         self.failed = next.is_err();
         Some(next)
     }
@@ -163,8 +173,9 @@ impl Store {
         self.reading().resolve(event)
     }
 
-    /// The events of a stream, as [`Self::read_stream`] gives them; with `resolve_links`, each link
-    /// with what it points to.
+    /// The events of a stream, as [`Self::read_stream`] gives them, or of a virtual stream, which
+    /// hides what was written under its name; with `resolve_links`, each link with what it points
+    /// to.
     ///
     /// # Errors
     /// As [`Self::read_stream`].
@@ -175,12 +186,21 @@ impl Store {
         direction: Direction,
         resolve_links: bool,
     ) -> Result<ResolvedEvents, ReadError> {
-        let (cursor, bounds) = self
-            .reading()
-            .stream_events_within(stream, from, direction)?;
+        let reading = self.reading();
+        let (walk, bounds) = match Virtual::of(stream) {
+            Some(one) => {
+                let listing = reading.listing(one, from, direction)?;
+                let bounds = listing.bounds();
+                (Walk::Virtual(Box::new(listing)), bounds)
+            }
+            None => {
+                let (cursor, bounds) = reading.stream_events_within(stream, from, direction)?;
+                (Walk::Stored(Events::new(cursor)), bounds)
+            }
+        };
         Ok(ResolvedEvents {
-            reading: self.reading().clone(),
-            events: Events::new(cursor),
+            reading: reading.clone(),
+            walk,
             bounds: Some(bounds),
             resolve_links,
             failed: false,
@@ -201,7 +221,7 @@ impl Store {
     ) -> Result<ResolvedEvents, ReadError> {
         Ok(ResolvedEvents {
             reading: self.reading().clone(),
-            events: self.read_all(from, direction, filter)?,
+            walk: Walk::Stored(self.read_all(from, direction, filter)?),
             bounds: None,
             resolve_links,
             failed: false,
