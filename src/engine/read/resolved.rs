@@ -104,7 +104,7 @@ pub struct ResolvedEvents {
 /// Where the events come from.
 #[derive(Debug)]
 enum Walk {
-    Stored(Events),
+    Stored(Box<Events>),
     Virtual(Box<Listing>),
 }
 
@@ -195,7 +195,7 @@ impl Store {
             }
             None => {
                 let (cursor, bounds) = reading.stream_events_within(stream, from, direction)?;
-                (Walk::Stored(Events::new(cursor)), bounds)
+                (Walk::Stored(Box::new(Events::new(cursor))), bounds)
             }
         };
         Ok(ResolvedEvents {
@@ -221,7 +221,7 @@ impl Store {
     ) -> Result<ResolvedEvents, ReadError> {
         Ok(ResolvedEvents {
             reading: self.reading().clone(),
-            walk: Walk::Stored(self.read_all(from, direction, filter)?),
+            walk: Walk::Stored(Box::new(self.read_all(from, direction, filter)?)),
             bounds: None,
             resolve_links,
             failed: false,
