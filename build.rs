@@ -1,4 +1,5 @@
-//! Makes Rust of the gRPC front's `.proto` files, where the front is wanted. Needs no `protoc`.
+//! Makes Rust of the gRPC front's `.proto` files, where the front is wanted: the server's side, and
+//! the client's for the tests. Needs no `protoc`.
 
 fn main() {
     println!("cargo::rerun-if-changed=src/grpc/proto");
@@ -23,8 +24,18 @@ mod grpc {
         let set = protox::compile(&files, [FOLDER]).unwrap_or_else(|error| panic!("{error:?}"));
         tonic_prost_build::configure()
             .build_client(false)
+            .codec_path("crate::grpc::codec::Codec")
             .bytes(".")
             .include_file("wire.rs")
+            .compile_fds(set.clone())
+            .expect("what was compiled can be written");
+        let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("it is set")).join("client");
+        std::fs::create_dir_all(&out).expect("a folder can be made");
+        tonic_prost_build::configure()
+            .build_server(false)
+            .bytes(".")
+            .include_file("client.rs")
+            .out_dir(out)
             .compile_fds(set)
             .expect("what was compiled can be written");
     }

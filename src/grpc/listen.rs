@@ -25,9 +25,8 @@ use tower::ServiceExt;
 use super::metrics::Metrics;
 use super::node::Arrival;
 use super::options::{GrpcError, GrpcOptions};
+use super::{MANY, Shared};
 
-/// More permits than anybody needs, and as many as a semaphore takes at once.
-const MANY: usize = 1 << 31;
 const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 
 /// Sockets that listen.
@@ -66,11 +65,11 @@ impl Listeners {
     pub(super) async fn serve(
         self,
         router: Router,
-        metrics: &Metrics,
-        options: &GrpcOptions,
+        shared: &Shared,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), GrpcError> {
-        let (connections, ending) = (TaskTracker::new(), CancellationToken::new());
+        let options = &*shared.options;
+        let (connections, ending) = (TaskTracker::new(), &shared.stopping);
         let places = Arc::new(Semaphore::new(options.connections_max.clamp(1, MANY)));
         let mut accepting = JoinSet::new();
         for (listener, address) in self.0 {
@@ -82,7 +81,7 @@ impl Listeners {
             let front = Front {
                 address,
                 router: router.clone(),
-                metrics: metrics.clone(),
+                metrics: shared.metrics.clone(),
                 builder: builder(options),
                 places: Arc::clone(&places),
                 connections: connections.clone(),

@@ -7,43 +7,95 @@
 //! everything" to it. Whatever arrives, the answer is the status that the protocol names for it;
 //! an unknown method is `UNIMPLEMENTED`.
 
+mod auth;
+mod codec;
+mod convert;
 mod features;
 mod http;
 mod listen;
 mod metrics;
 mod node;
 mod options;
+mod status;
+mod streams;
 mod wire;
 
 pub use options::{GrpcError, GrpcOptions};
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{HeaderValue, Request, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 
+use crate::access::Access;
 use crate::engine::Store;
 use listen::Listeners;
 use metrics::Metrics;
 use wire::event_store::client::gossip::gossip_server::GossipServer;
 use wire::event_store::client::server_features::server_features_server::ServerFeaturesServer;
+use wire::event_store::client::streams::streams_server::StreamsServer;
+
+/// More permits than anybody needs, and as many as a semaphore takes at once.
+const MANY: usize = 1 << 31;
 
 /// A front that listens and has not begun to serve.
 #[derive(Debug)]
 pub struct GrpcServer {
     listeners: Listeners,
-    options: GrpcOptions,
     shared: Shared,
 }
 
-/// What all services share.
+/// What all services share. Cheap to clone.
 #[derive(Clone, Debug)]
 struct Shared {
     store: Store,
     metrics: Metrics,
+    access: Access,
+    options: Arc<GrpcOptions>,
+    /// Reads that may use the disk at once.
+    reads: Arc<Semaphore>,
+    /// Bytes that large appends may still take.
+    incoming: Arc<Semaphore>,
+    /// Subscriptions that may still begin.
+    subscriptions: Arc<Semaphore>,
+    /// Whether the server ends: calls without an end of their own end with `UNAVAILABLE`.
+    stopping: CancellationToken,
+}
+
+impl Shared {
+    /// Runs what may block on a thread that may.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Status> {
+        // The task ends early only with the runtime, or by a panic, which has said so.
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|_| status::not_ready())
+    }
+
+    /// The same for what reads the store, a bounded number at once.
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store) -> T + Send + 'static,
+    ) -> Result<T, Status> {
+        let permit = Arc::clone(&self.reads).acquire_owned().await;
+        let permit = permit.map_err(|_| status::not_ready())?;
+        let store = self.store.clone();
+        self.blocking(move || {
+            let done = work(&store);
+            drop(permit);
+            done
+        })
+        .await
+    }
 }
 
 impl GrpcServer {
@@ -54,14 +106,25 @@ impl GrpcServer {
     pub fn bind(store: Store, options: GrpcOptions) -> Result<Self, GrpcError> {
         options.check()?;
         let listeners = Listeners::bind(&options)?;
-        Ok(Self {
-            listeners,
-            options,
-            shared: Shared {
-                metrics: Metrics::new(&store),
-                store,
-            },
-        })
+        let permits = |count: usize| Arc::new(Semaphore::new(count.clamp(1, MANY)));
+        let shared = Shared {
+            access: Access::open(store.clone()),
+            metrics: Metrics::new(&store),
+            store,
+            reads: permits(options.reads_max),
+            incoming: permits(options.incoming_len_bytes_max),
+            subscriptions: permits(options.subscriptions_max),
+            options: Arc::new(options),
+            stopping: CancellationToken::new(),
+        };
+        Ok(Self { listeners, shared })
+    }
+
+    /// The same with users and rules: without them everybody may do everything.
+    #[must_use]
+    pub fn with_access(mut self, access: Access) -> Self {
+        self.shared.access = access;
+        self
     }
 
     /// Where it listens, with the ports that the system chose if the options left them open.
@@ -75,11 +138,9 @@ impl GrpcServer {
     /// # Errors
     /// [`GrpcError::Listen`] if the runtime cannot take a listener.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), GrpcError> {
-        let router = router(&self.shared);
-        let metrics = &self.shared.metrics;
-        self.listeners
-            .serve(router, metrics, &self.options, shutdown)
-            .await
+        let Self { listeners, shared } = self;
+        let router = router(&shared);
+        listeners.serve(router, &shared, shutdown).await
     }
 }
 
@@ -90,7 +151,16 @@ fn router(shared: &Shared) -> Router {
     let services = Routes::default()
         .add_service(ServerFeaturesServer::new(features::Features))
         .add_service(GossipServer::new(gossip));
+    let message_len_max = shared.options.message_len_bytes_max;
+    let streams = StreamsServer::new(streams::Streams {
+        shared: shared.clone(),
+    });
+    let streams = streams
+        .max_decoding_message_size(message_len_max)
+        .max_encoding_message_size(usize::MAX)
+        .accept_compressed(CompressionEncoding::Gzip);
     services
+        .add_service(streams)
         .into_axum_router()
         .reset_fallback()
         .merge(http::routes(shared))

@@ -9,9 +9,11 @@ use axum::http::{HeaderMap, header};
 use tonic::{Request, Response, Status};
 
 use super::Shared;
+use super::auth::Wish;
 use super::wire::event_store::client::gossip::member_info::VNodeState;
 use super::wire::event_store::client::gossip::{ClusterInfo, EndPoint, MemberInfo, gossip_server};
 use super::wire::event_store::client::{Empty, Uuid, uuid};
+use crate::access::Call;
 
 /// How a request came; an extension of each.
 #[derive(Clone, Debug)]
@@ -72,6 +74,9 @@ pub(super) struct Gossip {
 #[tonic::async_trait]
 impl gossip_server::Gossip for Gossip {
     async fn read(&self, request: Request<Empty>) -> Result<Response<ClusterInfo>, Status> {
+        self.shared
+            .admit(&request, Wish::Call(Call::Gossip))
+            .await?;
         let Endpoint { host, port } = Endpoint::of(request.extensions().get(), None);
         let (most_significant_bits, least_significant_bits) =
             self.shared.store.id().0.as_u64_pair();

@@ -21,8 +21,21 @@ pub struct GrpcOptions {
     pub connections_max: usize,
     /// The most calls of a connection at once. Default: 10,000.
     pub calls_max: u32,
+    /// The most subscriptions, on all connections. Default: 10,000.
+    pub subscriptions_max: usize,
+    /// The most appends of one batch call that wait for their answers; further ones wait to be
+    /// taken. Default: 1,024.
+    pub appends_max: usize,
+    /// What large appends (over 64 KiB) that are still arriving may take together, in bytes.
+    /// Default: 256 MiB.
+    pub incoming_len_bytes_max: usize,
+    /// The most reads that use the disk at once. Default: 16.
+    pub reads_max: usize,
     /// The largest message that is taken, in bytes. Default: 17 MiB.
     pub message_len_bytes_max: usize,
+    /// How long a write may take until its caller is told that the outcome is not known; a caller
+    /// may ask for less. Default: 5 s.
+    pub write_within: Duration,
     /// How often a connection on which nothing arrives is asked whether it lives. Default: 10 s.
     pub keep_alive_interval: Duration,
     /// How long it may take to say so. Default: 10 s.
@@ -41,7 +54,12 @@ impl Default for GrpcOptions {
             insecure: false,
             connections_max: 4096,
             calls_max: 10_000,
+            subscriptions_max: 10_000,
+            appends_max: 1024,
+            incoming_len_bytes_max: 256 * 1024 * 1024,
+            reads_max: 16,
             message_len_bytes_max: 17 * 1024 * 1024,
+            write_within: Duration::from_secs(5),
             keep_alive_interval: Duration::from_secs(10),
             keep_alive_within: Duration::from_secs(10),
             shutdown_within: Duration::from_secs(10),

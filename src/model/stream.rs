@@ -50,6 +50,12 @@ impl StreamName {
         &self.0
     }
 
+    /// The text as bytes, which are shared, not copied.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        self.0.as_bytes().clone()
+    }
+
     /// Whether the stream belongs to the store: its name begins with `$`.
     #[must_use]
     pub fn is_system(&self) -> bool {

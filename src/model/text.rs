@@ -114,6 +114,12 @@ macro_rules! short_text {
             pub fn as_str(&self) -> &str {
                 &self.0
             }
+
+            /// The text as bytes, which are shared, not copied.
+            #[must_use]
+            pub fn to_bytes(&self) -> Bytes {
+                self.0.as_bytes().clone()
+            }
         }
 
         impl std::ops::Deref for $name {
