@@ -163,6 +163,8 @@ pub use model::{
 #[cfg(feature = "server")]
 pub use server::{ServeError, Server, ServerOptions};
 pub use subscription::{
-    CaughtUp, Feed, FeedNotice, FeedOptions, FeedSource, Notice, Progress, SubscribeOptions,
-    Subscription,
+    CaughtUp, Delivery, Feed, FeedNotice, FeedOptions, FeedSource, GroupError, GroupInfo,
+    GroupName, GroupOptions, GroupPlace, GroupSettings, GroupSource, GroupStart, GroupStatus,
+    GroupStrategy, Groups, InFlightInfo, JoinOptions, Measurement, Member, MemberError,
+    MemberHandle, MemberInfo, NackAction, Notice, Progress, SubscribeOptions, Subscription,
 };

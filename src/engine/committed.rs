@@ -59,6 +59,11 @@ impl Committed {
         self.time_us.load(Ordering::Acquire)
     }
 
+    /// Whether nothing more will be committed.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(*self.listening.lock(), Listening::Over)
+    }
+
     /// A receiver that is told of every later commit.
     pub(crate) fn watch(&self) -> watch::Receiver<Position> {
         self.waiters.subscribe()

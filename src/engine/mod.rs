@@ -40,8 +40,9 @@ pub(crate) use read::{
 };
 pub use verify::verify;
 
+use std::any::Any;
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Duration;
 
@@ -89,6 +90,8 @@ struct Shared {
     /// Held while the store is closed.
     threads: Mutex<Vec<JoinHandle<()>>>,
     thread_ids: OnceLock<Vec<ThreadId>>,
+    /// What a higher layer keeps once for each store, as long as somebody there needs it.
+    attached: Mutex<Option<Weak<dyn Any + Send + Sync>>>,
 }
 
 impl Store {
@@ -171,6 +174,7 @@ impl Store {
             recovery: report,
             threads: Mutex::new(Vec::new()),
             thread_ids: OnceLock::new(),
+            attached: Mutex::new(None),
         });
         let owner = Owner { shared };
         if background == Background::Threads {
@@ -220,6 +224,27 @@ impl Store {
     /// What readers need of the store.
     pub(crate) fn reading(&self) -> &Reading {
         &self.0.shared.reading
+    }
+
+    /// What is kept once for this store, as long as somebody needs it; made when nobody has it.
+    pub(crate) fn attached<T: Any + Send + Sync, E>(
+        &self,
+        make: impl FnOnce() -> Result<Arc<T>, E>,
+    ) -> Result<Arc<T>, E> {
+        let mut attached = self.0.shared.attached.lock();
+        let kept = attached.as_ref().and_then(Weak::upgrade);
+        if let Some(kept) = kept.and_then(|kept| kept.downcast().ok()) {
+            return Ok(kept);
+        }
+        let made = make()?;
+        let any: Arc<dyn Any + Send + Sync> = made.clone();
+        *attached = Some(Arc::downgrade(&any));
+        Ok(made)
+    }
+
+    /// Whether nothing more will be committed, because the store was closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.shared.committed.is_closed()
     }
 
     /// Who does the background work.

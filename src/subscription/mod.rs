@@ -10,12 +10,18 @@
 
 mod dispatcher;
 mod feed;
+mod group;
 mod interest;
 mod notice;
 mod signal;
 mod waiters;
 
 pub use feed::{CaughtUp, Feed, FeedNotice, FeedOptions, FeedSource};
+pub use group::{
+    Delivery, GroupError, GroupInfo, GroupName, GroupOptions, GroupPlace, GroupSettings,
+    GroupSource, GroupStart, GroupStatus, GroupStrategy, Groups, InFlightInfo, JoinOptions,
+    Measurement, Member, MemberError, MemberHandle, MemberInfo, NackAction,
+};
 pub use notice::{Notice, Progress, SubscribeOptions};
 
 use std::future::poll_fn;
