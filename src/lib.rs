@@ -144,9 +144,9 @@ pub mod tls;
 #[cfg(feature = "client")]
 pub use client::Client;
 pub use engine::{
-    AppendError, Background, Batch, BatchLimit, Bounds, Events, OpenError, ProjectionState,
-    ReadError, ResolvedEvent, ResolvedEvents, Run, Store, StoreOptions, StoredMetadata, StreamInfo,
-    StreamSummary,
+    AppendError, Background, Batch, BatchLimit, Bounds, Events, Histogram, OpenError,
+    ProjectionState, ReadError, ResolvedEvent, ResolvedEvents, Run, Store, StoreOptions,
+    StoreStats, StoredMetadata, StreamInfo, StreamSummary,
 };
 #[cfg(feature = "grpc")]
 pub use grpc::{GrpcError, GrpcOptions, GrpcServer};

@@ -10,6 +10,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -20,6 +21,7 @@ use super::options::{Background, StoreOptions};
 use super::prepare::{Prepared, prepare};
 use super::resolve::{Resolution, Resolved, Resolver};
 use super::stage::Outcome;
+use super::stats::Counters;
 use crate::disk::Host;
 use crate::format::unit::StateRecord;
 use crate::index::{Index, Step};
@@ -76,6 +78,7 @@ pub(super) struct Parts {
     pub(super) host: Arc<dyn Host>,
     pub(super) committed: Arc<Committed>,
     pub(super) bells: Arc<Bells>,
+    pub(super) counters: Arc<Counters>,
     pub(super) options: StoreOptions,
 }
 
@@ -86,6 +89,7 @@ pub(super) struct Committer {
     host: Arc<dyn Host>,
     committed: Arc<Committed>,
     bells: Arc<Bells>,
+    counters: Arc<Counters>,
     options: StoreOptions,
     stage: Mutex<Stage>,
     work: Condvar,
@@ -112,6 +116,7 @@ impl Committer {
             host,
             committed,
             bells,
+            counters,
             options,
         } = parts;
         let stage = Stage {
@@ -131,6 +136,7 @@ impl Committer {
             host,
             committed,
             bells,
+            counters,
             options,
             stage: Mutex::new(stage),
             work: Condvar::new(),
@@ -149,7 +155,7 @@ impl Committer {
     /// Takes a request and returns before it is durable.
     pub(super) fn submit(&self, append: Append, done: Done) {
         match prepare(append, &self.options) {
-            Err(error) => tell(done, Err(error)),
+            Err(error) => self.tell(done, Err(error)),
             Ok(prepared) => {
                 self.admit(Work { prepared, done });
                 self.wake();
@@ -159,7 +165,8 @@ impl Committer {
 
     /// Takes a request and returns when it is durable or refused.
     pub(super) fn append(&self, append: Append) -> Result<Receipt, AppendError> {
-        let prepared = prepare(append, &self.options)?;
+        let prepared = prepare(append, &self.options);
+        let prepared = prepared.inspect_err(|_| self.counters.refused())?;
         let slot = Arc::new(Slot::default());
         let promise = Promise(Arc::clone(&slot));
         self.admit(Work {
@@ -211,7 +218,7 @@ impl Committer {
             Ok(resolution) => self.enter(&mut self.stage.lock(), Box::new(work), resolution),
         };
         if let Some((done, answer)) = ready {
-            tell(done, answer);
+            self.tell(done, answer);
         }
     }
 
@@ -228,7 +235,7 @@ impl Committer {
             }
         };
         if let Some((done, answer)) = ready {
-            tell(done, answer);
+            self.tell(done, answer);
         }
     }
 
@@ -375,7 +382,7 @@ impl Committer {
             if stage.unit.is_empty() && stage.answers.is_empty() {
                 drop(stage);
                 let any = !ready.is_empty();
-                answer_all(&mut ready);
+                self.answer_all(&mut ready);
                 return any;
             }
             let next = UnitBuffer::new(stage.unit.end_position());
@@ -387,7 +394,7 @@ impl Committer {
             (unit, answers, ready, states_len_bytes)
         };
         let mut ready = ready;
-        answer_all(&mut ready);
+        self.answer_all(&mut ready);
         let written = match writer {
             None => Err(StorageError::Closed),
             Some(_) if unit.is_empty() => Ok(()),
@@ -406,7 +413,10 @@ impl Committer {
     fn write(&self, writer: &mut LogWriter, unit: UnitBuffer) -> Result<(), StorageError> {
         let time_us = self.host.now_us().max(self.committed.time_us());
         let end = unit.end_position();
+        let (events, len_bytes) = (end.0 - unit.first_position().0, unit.len_bytes());
+        let began = Instant::now();
         writer.commit(unit, time_us)?;
+        self.counters.committed(events, len_bytes, began.elapsed());
         self.committed.publish(end, time_us);
         self.bells.log.ring();
         if self.index.wants_flush() || self.log.wants_checkpoint() {
@@ -416,11 +426,14 @@ impl Committer {
     }
 
     fn answer(&self, answers: Vec<Answer>) {
+        let is_receipt = |answer: &&Answer| matches!(answer, Answer::Receipt(..));
+        self.counters
+            .acknowledged(answers.iter().filter(is_receipt).count());
         let mut again = Vec::new();
         for answer in answers {
             match answer {
-                Answer::Receipt(receipt, done) => tell(done, Ok(receipt)),
-                Answer::Refusal(error, done) => tell(done, Err(error)),
+                Answer::Receipt(receipt, done) => self.tell(done, Ok(receipt)),
+                Answer::Refusal(error, done) => self.tell(done, Err(error)),
                 Answer::Again(work) => again.push(*work),
             }
         }
@@ -435,10 +448,10 @@ impl Committer {
         for answer in answers {
             match answer {
                 Answer::Receipt(_, done) | Answer::Refusal(_, done) => {
-                    tell(done, Err(AppendError::Unknown(error.clone())));
+                    self.tell(done, Err(AppendError::Unknown(error.clone())));
                 }
                 Answer::Again(work) => {
-                    tell(work.done, Err(AppendError::Storage(stopped.clone())));
+                    self.tell(work.done, Err(AppendError::Storage(stopped.clone())));
                 }
             }
         }
@@ -462,7 +475,7 @@ impl Committer {
                 Answer::Receipt(_, done) | Answer::Refusal(_, done) => done,
                 Answer::Again(work) => work.done,
             };
-            tell(done, Err(AppendError::Storage(stopped.clone())));
+            self.tell(done, Err(AppendError::Storage(stopped.clone())));
         }
         self.refuse_waiting(&stopped);
         stopped
@@ -477,7 +490,7 @@ impl Committer {
         };
         let any = !waiting.is_empty();
         for (work, _) in waiting {
-            tell(work.done, Err(AppendError::Storage(error.clone())));
+            self.tell(work.done, Err(AppendError::Storage(error.clone())));
         }
         any
     }
@@ -597,17 +610,21 @@ impl Committer {
     pub(super) fn stopped(&self) -> Option<StorageError> {
         self.stage.lock().stopped.clone()
     }
-}
 
-fn answer_all(ready: &mut Vec<Ready>) {
-    for (done, answer) in ready.drain(..) {
-        tell(done, answer);
+    fn answer_all(&self, ready: &mut Vec<Ready>) {
+        for (done, answer) in ready.drain(..) {
+            self.tell(done, answer);
+        }
     }
-}
 
-/// Gives an answer. Who panics over it has said so, and does not take the others' answers with him.
-fn tell(done: Done, answer: Result<Receipt, AppendError>) {
-    let _panicked = catch_unwind(AssertUnwindSafe(|| done(answer)));
+    /// Gives an answer. Who panics over it has said so, and does not take the others' answers with
+    /// him.
+    fn tell(&self, done: Done, answer: Result<Receipt, AppendError>) {
+        if answer.is_err() {
+            self.counters.refused();
+        }
+        let _panicked = catch_unwind(AssertUnwindSafe(|| done(answer)));
+    }
 }
 
 /// That a slot will be filled: also where the answer is lost with a thread that panicked.

@@ -24,6 +24,7 @@ mod read;
 mod receipt;
 mod resolve;
 mod stage;
+mod stats;
 mod verdict;
 mod verify;
 
@@ -38,6 +39,7 @@ pub use read::{
 pub(crate) use read::{
     Entry, Reading, Record, StreamStart, Track, Virtual, VirtualStart, block_on_until,
 };
+pub use stats::{Histogram, StoreStats};
 pub use verify::verify;
 
 use std::any::Any;
@@ -56,6 +58,7 @@ use crate::model::{Append, Lineage, Position, Receipt, StateSpace, StoreId, Toke
 use commit::{Committer, Parts};
 use committed::Committed;
 use keeper::{Bells, Next};
+use stats::Counters;
 
 /// An open store. Cloning is cheap; the last clone that is dropped closes it.
 #[derive(Clone)]
@@ -87,6 +90,7 @@ struct Shared {
     background: Background,
     bells: Arc<Bells>,
     recovery: RecoveryReport,
+    disk: Arc<dyn Disk>,
     /// Held while the store is closed.
     threads: Mutex<Vec<JoinHandle<()>>>,
     thread_ids: OnceLock<Vec<ThreadId>>,
@@ -148,6 +152,7 @@ impl Store {
         let committed = Arc::new(Committed::new(log.end(), time_us));
         let background = options.background;
         let bells = Arc::new(Bells::default());
+        let counters = Arc::new(Counters::default());
         let committer = Committer::new(Parts {
             log: log.clone(),
             writer,
@@ -155,6 +160,7 @@ impl Store {
             host: Arc::clone(&host),
             committed: Arc::clone(&committed),
             bells: Arc::clone(&bells),
+            counters: Arc::clone(&counters),
             options,
         });
         let reading = Reading {
@@ -162,6 +168,7 @@ impl Store {
             index: index.clone(),
             committed: Arc::clone(&committed),
             host: Arc::clone(&host),
+            counters,
         };
         let shared = Arc::new(Shared {
             log,
@@ -172,6 +179,7 @@ impl Store {
             background,
             bells,
             recovery: report,
+            disk,
             threads: Mutex::new(Vec::new()),
             thread_ids: OnceLock::new(),
             attached: Mutex::new(None),

@@ -53,7 +53,7 @@ use crate::index::ids::IdWindow;
 use crate::index::keeper::Keeper;
 use crate::index::layers::{Cell, Layers, Slot};
 use crate::index::memory::Part;
-use crate::index::table::{PageCache, Table};
+use crate::index::table::{CacheUse, PageCache, Table};
 use crate::log::StorageError;
 use crate::model::{Position, Revision, StreamMetadata, correlation_id};
 
@@ -270,6 +270,11 @@ impl Index {
             .cells()
             .map(|cell| cell.bytes.load(Ordering::Relaxed));
         parts.sum::<usize>() + self.shared.ids.lock().memory_bytes()
+    }
+
+    /// What the pages of tables that are kept in memory were good for.
+    pub(crate) fn cache_use(&self) -> CacheUse {
+        self.shared.cache.usage()
     }
 
     /// The index as of a committed position. It may show more, if more was committed meanwhile:

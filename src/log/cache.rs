@@ -18,6 +18,8 @@ struct Entries<K, V> {
     map: HashMap<K, Entry<V>>,
     weight: usize,
     clock: u64,
+    hits: u64,
+    misses: u64,
 }
 
 #[derive(Debug)]
@@ -34,6 +36,8 @@ impl<K: Copy + Eq + Hash, V: Clone> Cache<K, V> {
                 map: HashMap::new(),
                 weight: 0,
                 clock: 0,
+                hits: 0,
+                misses: 0,
             }),
             weight_max,
         }
@@ -43,9 +47,21 @@ impl<K: Copy + Eq + Hash, V: Clone> Cache<K, V> {
         let mut entries = self.entries.lock();
         entries.clock += 1;
         let clock = entries.clock;
-        let entry = entries.map.get_mut(&key)?;
-        entry.used = clock;
-        Some(entry.value.clone())
+        let found = entries.map.get_mut(&key).map(|entry| {
+            entry.used = clock;
+            entry.value.clone()
+        });
+        match found {
+            Some(_) => entries.hits += 1,
+            None => entries.misses += 1,
+        }
+        found
+    }
+
+    /// How often something was found, and how often not.
+    pub(super) fn hits_and_misses(&self) -> (u64, u64) {
+        let entries = self.entries.lock();
+        (entries.hits, entries.misses)
     }
 
     pub(super) fn insert(&self, key: K, value: V, weight: usize) {

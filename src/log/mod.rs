@@ -250,6 +250,11 @@ impl Log {
         self.shared.states.len_bytes()
     }
 
+    /// How often a block that was wanted was in memory, and how often not.
+    pub(crate) fn cache_use(&self) -> (u64, u64) {
+        self.shared.blocks.hits_and_misses()
+    }
+
     /// The manifest.
     pub(crate) fn manifest(&self) -> &Manifest {
         &self.shared.manifest

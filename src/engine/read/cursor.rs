@@ -1,8 +1,11 @@
 //! A walk over the log as of one moment: everything, or the positions that the index plans.
 
+use std::sync::Arc;
+
 use crate::engine::ReadError;
 use crate::engine::read::batch::{Batch, BatchLimit, Budget, Wants, cut};
 use crate::engine::read::window::is_young;
+use crate::engine::stats::Counters;
 use crate::format::record::Layout;
 use crate::index::Postings;
 use crate::log::{Log, Run};
@@ -69,6 +72,7 @@ pub(super) enum Path {
 #[derive(Debug)]
 pub(crate) struct Cursor {
     pub(super) log: Log,
+    pub(super) counters: Arc<Counters>,
     pub(super) direction: Direction,
     pub(super) sieve: Sieve,
     pub(super) path: Path,
@@ -223,7 +227,9 @@ impl Cursor {
         if self.direction == Direction::Backwards {
             runs.reverse();
         }
-        Batch { runs, next }
+        let batch = Batch { runs, next };
+        self.counters.read(batch.events_count(), batch.len_bytes());
+        batch
     }
 
     fn done(&mut self) -> Result<Option<Batch>, ReadError> {

@@ -375,6 +375,8 @@ impl Listing {
         let positions: Vec<Position> = self.planned.iter().map(|(_, at)| *at).collect();
         let limit = BatchLimit::default().len_bytes_max;
         let (chunk, count) = self.reading.log.read_within(&positions, limit)?;
+        let counters = &self.reading.counters;
+        counters.read(chunk.events_count(), chunk.len_bytes());
         let rest = self.planned.split_off(count);
         let planned = std::mem::replace(&mut self.planned, rest);
         let events: Result<Vec<_>, _> = chunk.events().collect();

@@ -37,6 +37,7 @@ use crate::engine::ReadError;
 use crate::engine::committed::Committed;
 use crate::engine::read::cursor::{Cursor, Path, Sieve};
 use crate::engine::read::window::{Sight, Window, sight};
+use crate::engine::stats::Counters;
 use crate::index::{From, Index, IndexError, Key, StreamEntry, View};
 use crate::log::Log;
 use crate::model::{
@@ -50,6 +51,7 @@ pub(crate) struct Reading {
     pub(crate) index: Index,
     pub(crate) committed: Arc<Committed>,
     pub(crate) host: Arc<dyn Host>,
+    pub(crate) counters: Arc<Counters>,
 }
 
 impl std::convert::From<IndexError> for ReadError {
@@ -69,6 +71,7 @@ impl Reading {
     fn cursor(&self, direction: Direction, sieve: Sieve, path: Path, end: Position) -> Cursor {
         Cursor {
             log: self.log.clone(),
+            counters: Arc::clone(&self.counters),
             direction,
             sieve,
             path,
@@ -188,6 +191,7 @@ impl Reading {
             return Ok(None);
         }
         let chunk = self.log.read_at(&[position])?;
+        self.counters.read(chunk.events_count(), chunk.len_bytes());
         chunk
             .events()
             .next()

@@ -24,6 +24,19 @@ struct Shard {
     map: HashMap<Address, usize>,
     pages: Vec<Kept>,
     hand: usize,
+    hits: u64,
+    misses: u64,
+}
+
+/// What pages in memory were good for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CacheUse {
+    /// How often a page was there.
+    pub(crate) hits: u64,
+    /// How often it was not.
+    pub(crate) misses: u64,
+    /// How many bytes of memory the pages take, about.
+    pub(crate) bytes: usize,
 }
 
 #[derive(Debug)]
@@ -54,7 +67,11 @@ impl PageCache {
     /// A page, if it is there.
     pub(crate) fn find(&self, address: Address) -> Option<Bytes> {
         let mut shard = self.shard(address)?.lock();
-        let index = *shard.map.get(&address)?;
+        let Some(index) = shard.map.get(&address).copied() else {
+            shard.misses += 1;
+            return None;
+        };
+        shard.hits += 1;
         let kept = shard.pages.get_mut(index)?;
         kept.used = true;
         Some(kept.page.clone())
@@ -67,9 +84,16 @@ impl PageCache {
         }
     }
 
-    /// How many bytes of memory it takes, about.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().bytes).sum()
+    /// What it was good for.
+    pub(crate) fn usage(&self) -> CacheUse {
+        let mut usage = CacheUse::default();
+        for shard in &self.shards {
+            let shard = shard.lock();
+            usage.hits += shard.hits;
+            usage.misses += shard.misses;
+            usage.bytes += shard.bytes;
+        }
+        usage
     }
 }
 
@@ -127,7 +151,7 @@ mod tests {
                 cache.keep((2, 0), &page);
                 assert!(cache.find((2, 0)).is_some());
             }
-            assert!(cache.memory_bytes() <= SHARDS * 10 * (1000 + OVERHEAD_BYTES));
+            assert!(cache.usage().bytes <= SHARDS * 10 * (1000 + OVERHEAD_BYTES));
         }
         let kept = (0..10_000).filter(|at| cache.find((1, at * 1004)).is_some());
         assert!(kept.count() > 100);

@@ -6,7 +6,7 @@
 mod cache;
 mod write;
 
-pub(crate) use cache::PageCache;
+pub(crate) use cache::{CacheUse, PageCache};
 pub(crate) use write::{Plan, TableWriter, is_filtered};
 
 use std::sync::Arc;
