@@ -11,6 +11,8 @@ fn main() {
 mod grpc {
     use std::path::PathBuf;
 
+    use prost::Message;
+
     const FOLDER: &str = "src/grpc/proto";
 
     /// One file with a module for each package. Bytes are shared with what was received, not
@@ -31,6 +33,8 @@ mod grpc {
             .expect("what was compiled can be written");
         let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("it is set")).join("client");
         std::fs::create_dir_all(&out).expect("a folder can be made");
+        std::fs::write(out.join("descriptors.bin"), set.encode_to_vec())
+            .expect("a file can be written");
         tonic_prost_build::configure()
             .build_server(false)
             .bytes(".")

@@ -13,6 +13,7 @@ mod convert;
 mod features;
 mod http;
 mod listen;
+mod manage;
 mod metrics;
 mod node;
 mod options;
@@ -68,6 +69,8 @@ struct Shared {
     subscriptions: Arc<Semaphore>,
     /// Whether the server ends: calls without an end of their own end with `UNAVAILABLE`.
     stopping: CancellationToken,
+    /// Whether a caller has asked the server to end.
+    asked_to_stop: CancellationToken,
 }
 
 impl Shared {
@@ -116,6 +119,7 @@ impl GrpcServer {
             subscriptions: permits(options.subscriptions_max),
             options: Arc::new(options),
             stopping: CancellationToken::new(),
+            asked_to_stop: CancellationToken::new(),
         };
         Ok(Self { listeners, shared })
     }
@@ -133,13 +137,21 @@ impl GrpcServer {
         self.listeners.addresses().collect()
     }
 
-    /// Serves until `shutdown` is ready. Then calls that are running are finished, within a time.
+    /// Serves until `shutdown` is ready, or a caller who may asks the server to end. Then calls that
+    /// are running are finished, within a time.
     ///
     /// # Errors
     /// [`GrpcError::Listen`] if the runtime cannot take a listener.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), GrpcError> {
         let Self { listeners, shared } = self;
         let router = router(&shared);
+        let asked = shared.asked_to_stop.clone();
+        let shutdown = async {
+            tokio::select! {
+                () = shutdown => {}
+                () = asked.cancelled() => {}
+            }
+        };
         listeners.serve(router, &shared, shutdown).await
     }
 }
@@ -148,7 +160,7 @@ fn router(shared: &Shared) -> Router {
     let gossip = node::Gossip {
         shared: shared.clone(),
     };
-    let services = Routes::default()
+    let services = manage::add(Routes::default(), shared)
         .add_service(ServerFeaturesServer::new(features::Features))
         .add_service(GossipServer::new(gossip));
     let message_len_max = shared.options.message_len_bytes_max;

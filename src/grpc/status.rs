@@ -15,7 +15,7 @@ use crate::model::{ExpectedRevision, InvalidText, StreamHead};
 const ENCODED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// A status with the trailers by which clients know it.
-fn exception(
+pub(super) fn exception(
     code: Code,
     text: String,
     name: &'static str,

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "not every test needs all of it")]
 
 pub(crate) mod append;
+pub(crate) mod http;
 pub(crate) mod read;
 
 use std::net::SocketAddr;
@@ -89,6 +90,12 @@ impl Served {
     /// Stops the server and waits for its end.
     pub(crate) async fn stop(mut self) {
         drop(self.stop.take());
+        self.running.await.unwrap();
+    }
+
+    /// Waits until the server has ended by itself.
+    pub(crate) async fn ended(self) {
+        drop(self.channel);
         self.running.await.unwrap();
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Texts and keys are those of EventStoreDB's HTTP interface, where tools and clients read them.
 
+mod asked;
 mod cluster;
 mod stats;
 
@@ -23,6 +24,7 @@ pub(super) fn routes(shared: &Shared) -> Router {
         .route("/health/live", get(live))
         .route("/ping", get(ping))
         .route("/metrics", get(stats::metrics))
+        .route("/stats", get(stats::stats))
         .merge(cluster::routes())
         .with_state(shared.clone())
 }

@@ -1,17 +1,47 @@
 //! `/metrics` and `/stats`: what the server measures, for Prometheus and as JSON.
 
+use axum::Json;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::IntoResponse;
+use serde_json::{Map, Value};
 
 use super::Shared;
+use super::asked::{Refused, admit};
+use crate::access::Call;
 
 /// What Prometheus calls the format.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-pub(super) async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
-    (
-        [(header::CONTENT_TYPE, OPEN_METRICS)],
-        shared.metrics.text(),
-    )
+pub(super) async fn metrics(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+) -> Result<impl IntoResponse, Refused> {
+    admit(&shared, &headers, Call::Statistics).await?;
+    let metrics = shared.metrics.clone();
+    let text = shared.blocking(move || metrics.text()).await?;
+    Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text))
+}
+
+/// A tree: the part of a name in front of the first hyphen is a branch.
+pub(super) async fn stats(
+    State(shared): State<Shared>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Refused> {
+    admit(&shared, &headers, Call::Statistics).await?;
+    let mut tree: Map<String, Value> = Map::new();
+    for (name, figure) in shared.figures() {
+        let (branch, leaf) = name.split_once('-').unwrap_or(("annal", name));
+        let figure = match figure.parse::<u64>() {
+            Ok(number) => Value::from(number),
+            Err(_) => Value::from(figure),
+        };
+        let branch = tree
+            .entry(branch)
+            .or_insert_with(|| Value::Object(Map::new()));
+        if let Value::Object(branch) = branch {
+            branch.insert(leaf.to_owned(), figure);
+        }
+    }
+    Ok(Json(Value::Object(tree)))
 }

@@ -5,6 +5,7 @@
 
 mod calls;
 mod collect;
+mod figures;
 
 pub(super) use calls::count;
 
@@ -40,6 +41,8 @@ struct Measured {
     running: Gauge,
     answered: Family<MethodLabel, Histogram, fn() -> Histogram>,
     connections: Gauge,
+    /// When the front was made, in microseconds since 1970.
+    started_us: i64,
 }
 
 impl Metrics {
@@ -71,6 +74,7 @@ impl Metrics {
             running,
             answered,
             connections,
+            started_us: store.now_us(),
         }))
     }
 

@@ -1,0 +1,33 @@
+//! The services for whoever runs the server: users, operations, statistics.
+//!
+//! Each call first asks whether the caller may make it, and says nothing else before.
+
+pub(super) mod monitoring;
+pub(super) mod operations;
+pub(super) mod users;
+
+use tonic::Status;
+use tonic::service::Routes;
+
+use super::wire::event_store::client::monitoring::monitoring_server::MonitoringServer;
+use super::wire::event_store::client::operations::operations_server::OperationsServer;
+use super::wire::event_store::client::users::users_server::UsersServer;
+use super::{Shared, status};
+
+/// Adds all of them.
+pub(super) fn add(routes: Routes, shared: &Shared) -> Routes {
+    let shared = || shared.clone();
+    routes
+        .add_service(MonitoringServer::new(monitoring::Monitoring {
+            shared: shared(),
+        }))
+        .add_service(OperationsServer::new(operations::Operations {
+            shared: shared(),
+        }))
+        .add_service(UsersServer::new(users::Users { shared: shared() }))
+}
+
+/// The protocol wraps every request in options.
+fn options_missing() -> Status {
+    status::invalid("the request has no options")
+}
