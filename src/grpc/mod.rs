@@ -137,8 +137,8 @@ impl GrpcServer {
         self.listeners.addresses().collect()
     }
 
-    /// Serves until `shutdown` is ready, or a caller who may asks the server to end. Then calls that
-    /// are running are finished, within a time.
+    /// Serves until `shutdown` is ready, or a caller who may asks the server to end. Then calls
+    /// that are running are finished, within a time.
     ///
     /// # Errors
     /// [`GrpcError::Listen`] if the runtime cannot take a listener.
