@@ -157,6 +157,12 @@ impl Access {
         Self::new(store, &AccessOptions::default())
     }
 
+    /// The store whose users and rules these are.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
     /// Whether nothing is checked.
     #[must_use]
     pub fn is_open(&self) -> bool {

@@ -1,19 +1,25 @@
-//! Connections: several addresses, HTTP/2 and HTTP/1.1 on each, as the client begins.
+//! Connections: several addresses, encrypted or not; HTTP/2 and HTTP/1.1 on each, as the client
+//! begins.
 //!
 //! A connection that is too many is closed at once. Those that are idle are asked whether they
 //! live, and closed if they do not answer.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::http::Request;
-use hyper::body::Incoming;
+use axum::http::{Request, Response};
+use bytes::Bytes;
+use hyper::body::{Body, Incoming};
+use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -26,8 +32,9 @@ use super::metrics::Metrics;
 use super::node::Arrival;
 use super::options::{GrpcError, GrpcOptions};
 use super::{MANY, Shared};
+use crate::tls::{TlsAcceptor, TlsStream};
 
-const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Sockets that listen.
 #[derive(Debug)]
@@ -83,6 +90,8 @@ impl Listeners {
                 router: router.clone(),
                 metrics: shared.metrics.clone(),
                 builder: builder(options),
+                tls: shared.tls.clone(),
+                hello_within: options.hello_within,
                 places: Arc::clone(&places),
                 connections: connections.clone(),
                 ending: ending.clone(),
@@ -141,6 +150,8 @@ struct Front {
     router: Router,
     metrics: Metrics,
     builder: auto::Builder<TokioExecutor>,
+    tls: Option<TlsAcceptor>,
+    hello_within: Duration,
     places: Arc<Semaphore>,
     connections: TaskTracker,
     /// Whether connections are to take no further calls, and to end.
@@ -176,26 +187,68 @@ impl Front {
                 .insert(Arrival { local, authority });
             request
         };
-        let service = TowerToHyperService::new(self.router.clone().map_request(arrived));
-        let connection = self
-            .builder
-            .serve_connection(TokioIo::new(socket), service)
-            .into_owned();
-        let ending = self.ending.clone();
+        let served = Served {
+            peer,
+            service: TowerToHyperService::new(self.router.clone().map_request(arrived)),
+            builder: self.builder.clone(),
+            ending: self.ending.clone(),
+        };
+        let (tls, within) = (self.tls.clone(), self.hello_within);
         let counted = self.metrics.connected();
         self.connections.spawn(async move {
-            let mut connection = pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = ending.cancelled() => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
+            let begun = timeout(within, async {
+                match tls {
+                    None => socket.readable().await.map(|()| Hello::Plain(socket)),
+                    Some(tls) => tls
+                        .accept(socket)
+                        .await
+                        .map(|socket| Hello::Tls(Box::new(socket))),
                 }
-            };
-            if let Err(error) = ended {
-                tracing::debug!(%peer, %error, "a connection ended");
+            });
+            match begun.await {
+                Err(_) => tracing::debug!(%peer, "a connection did not begin"),
+                Ok(Err(error)) => tracing::debug!(%peer, %error, "a connection did not begin"),
+                Ok(Ok(Hello::Plain(socket))) => served.run(socket).await,
+                Ok(Ok(Hello::Tls(socket))) => served.run(*socket).await,
             }
             drop((place, counted));
         });
+    }
+}
+
+/// A connection whose other side has said something.
+enum Hello {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// A connection that is served, however its bytes come.
+struct Served<S> {
+    peer: SocketAddr,
+    service: S,
+    builder: auto::Builder<TokioExecutor>,
+    ending: CancellationToken,
+}
+
+impl<S, B> Served<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+{
+    /// Serves it until one side ends it, and in order when the server ends.
+    async fn run(self, socket: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+        let io = TokioIo::new(socket);
+        let mut connection = pin!(self.builder.serve_connection(io, self.service));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = self.ending.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(peer = %self.peer, %error, "a connection ended");
+        }
     }
 }

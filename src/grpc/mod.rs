@@ -38,6 +38,7 @@ use tonic::service::Routes;
 
 use crate::access::Access;
 use crate::engine::Store;
+use crate::tls::{ServerCertificate, TlsAcceptor};
 use listen::Listeners;
 use metrics::Metrics;
 use wire::event_store::client::gossip::gossip_server::GossipServer;
@@ -55,11 +56,12 @@ pub struct GrpcServer {
 }
 
 /// What all services share. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Shared {
     store: Store,
     metrics: Metrics,
     access: Access,
+    tls: Option<TlsAcceptor>,
     options: Arc<GrpcOptions>,
     /// Reads that may use the disk at once.
     reads: Arc<Semaphore>,
@@ -71,6 +73,16 @@ struct Shared {
     stopping: CancellationToken,
     /// Whether a caller has asked the server to end.
     asked_to_stop: CancellationToken,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("access", &self.access)
+            .field("is_encrypted", &self.tls.is_some())
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Shared {
@@ -102,16 +114,33 @@ impl Shared {
 }
 
 impl GrpcServer {
-    /// Listens; connections wait until [`Self::run`] accepts them. Must be called within a runtime.
+    /// Listens, without users and without encryption; connections wait until [`Self::run`] accepts
+    /// them. Must be called within a runtime.
     ///
     /// # Errors
     /// See [`GrpcError`].
     pub fn bind(store: Store, options: GrpcOptions) -> Result<Self, GrpcError> {
-        options.check()?;
+        Self::bind_with(&Access::open(store), None, options)
+    }
+
+    /// The same for the users of a store, and encrypted if there is a certificate.
+    ///
+    /// # Errors
+    /// See [`GrpcError`].
+    pub fn bind_with(
+        access: &Access,
+        certificate: Option<&ServerCertificate>,
+        options: GrpcOptions,
+    ) -> Result<Self, GrpcError> {
+        options.check(certificate.is_some(), !access.is_open())?;
+        let tls = certificate.map(|certificate| certificate.acceptor(&[b"h2", b"http/1.1"]));
+        let tls = tls.transpose()?;
         let listeners = Listeners::bind(&options)?;
         let permits = |count: usize| Arc::new(Semaphore::new(count.clamp(1, MANY)));
+        let store = access.store().clone();
         let shared = Shared {
-            access: Access::open(store.clone()),
+            access: access.clone(),
+            tls,
             metrics: Metrics::new(&store),
             store,
             reads: permits(options.reads_max),
@@ -122,13 +151,6 @@ impl GrpcServer {
             asked_to_stop: CancellationToken::new(),
         };
         Ok(Self { listeners, shared })
-    }
-
-    /// The same with users and rules: without them everybody may do everything.
-    #[must_use]
-    pub fn with_access(mut self, access: Access) -> Self {
-        self.shared.access = access;
-        self
     }
 
     /// Where it listens, with the ports that the system chose if the options left them open.

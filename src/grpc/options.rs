@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::tls::TlsError;
+
 /// How the gRPC front listens and what it allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -14,8 +16,8 @@ pub struct GrpcOptions {
     /// Where it listens. An IPv6 loopback address that the machine does not have is left out, so
     /// long as another address is left. Default: 127.0.0.1:2113 and [::1]:2113.
     pub addresses: Vec<SocketAddr>,
-    /// Listen on an address that others can reach, without encryption and without users.
-    /// Default: no.
+    /// Listen on an address that others can reach, though there is no encryption or there are no
+    /// users. Default: no.
     pub insecure: bool,
     /// The most connections. Default: 4,096.
     pub connections_max: usize,
@@ -36,6 +38,8 @@ pub struct GrpcOptions {
     /// How long a write may take until its caller is told that the outcome is not known; a caller
     /// may ask for less. Default: 5 s.
     pub write_within: Duration,
+    /// How long a new connection may take to begin. Default: 10 s.
+    pub hello_within: Duration,
     /// How often a connection on which nothing arrives is asked whether it lives. Default: 10 s.
     pub keep_alive_interval: Duration,
     /// How long it may take to say so. Default: 10 s.
@@ -60,6 +64,7 @@ impl Default for GrpcOptions {
             reads_max: 16,
             message_len_bytes_max: 17 * 1024 * 1024,
             write_within: Duration::from_secs(5),
+            hello_within: Duration::from_secs(10),
             keep_alive_interval: Duration::from_secs(10),
             keep_alive_within: Duration::from_secs(10),
             shutdown_within: Duration::from_secs(10),
@@ -68,11 +73,13 @@ impl Default for GrpcOptions {
 }
 
 impl GrpcOptions {
-    /// Refuses an address that others can reach, unless the options say that this is meant.
-    pub(super) fn check(&self) -> Result<(), GrpcError> {
+    /// Refuses an address that others can reach without encryption and users, unless the options
+    /// say that this is meant.
+    pub(super) fn check(&self, encrypted: bool, users: bool) -> Result<(), GrpcError> {
+        let secure = encrypted && users;
         let open = |address: &&SocketAddr| !address.ip().is_loopback();
         match self.addresses.iter().find(open) {
-            Some(address) if !self.insecure => Err(GrpcError::Insecure(*address)),
+            Some(address) if !self.insecure && !secure => Err(GrpcError::Insecure(*address)),
             _ if self.addresses.is_empty() => Err(GrpcError::NoAddress),
             _ => Ok(()),
         }
@@ -85,10 +92,14 @@ impl GrpcOptions {
 pub enum GrpcError {
     /// Others could reach the address. Choose one of this machine, or say that it is meant.
     #[error(
-        "{0} can be reached from other machines, where anybody may then read and write all: \
+        "{0} can be reached from other machines, and without encryption and users whoever connects \
+         could read and write everything: give the server both (--users, --tls-cert, --tls-key), \
          listen on a loopback address, or say --insecure"
     )]
     Insecure(SocketAddr),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// There is nowhere to listen.
     #[error("no address to listen on")]
     NoAddress,

@@ -17,6 +17,7 @@ pub use server::{Reload, ServerCertificate};
 
 pub use tokio_rustls::TlsAcceptor;
 pub use tokio_rustls::rustls::pki_types::CertificateDer;
+pub use tokio_rustls::server::TlsStream;
 
 use std::sync::Arc;
 

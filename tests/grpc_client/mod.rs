@@ -8,6 +8,7 @@ pub(crate) mod read;
 
 use std::net::SocketAddr;
 
+use annal::access::Access;
 use annal::{GrpcOptions, GrpcServer, Store, StoreOptions};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -50,19 +51,20 @@ impl Served {
 
     /// The same with other options.
     pub(crate) async fn with(store: StoreOptions, options: GrpcOptions) -> Self {
-        Self::prepared(store, options, |server| server).await
+        Self::guarded(store, options, Access::open).await
     }
 
-    /// The same with a server that is prepared further.
-    pub(crate) async fn prepared(
+    /// The same with users and rules.
+    pub(crate) async fn guarded(
         store: StoreOptions,
         mut options: GrpcOptions,
-        prepare: impl FnOnce(GrpcServer) -> GrpcServer,
+        access: impl FnOnce(Store) -> Access,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), store).unwrap();
         options.addresses = vec!["127.0.0.1:0".parse().unwrap()];
-        let server = prepare(GrpcServer::bind(store.clone(), options).unwrap());
+        let access = access(store.clone());
+        let server = GrpcServer::bind_with(&access, None, options).unwrap();
         let address = server.local_addrs()[0];
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(async move {
