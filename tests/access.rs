@@ -17,10 +17,13 @@ use annal::disk::{MemoryDisk, SimulatedHost};
 use annal::{Append, Background, EventType, ExpectedRevision, NewEvent, Store, StoreOptions};
 
 fn store() -> Store {
+    store_on(MemoryDisk::new())
+}
+
+fn store_on(disk: MemoryDisk) -> Store {
     let mut options = StoreOptions::default();
     options.background = Background::Manual;
-    let disk = Arc::new(MemoryDisk::new());
-    Store::open_on(disk, Arc::new(SimulatedHost::new(1)), options).unwrap()
+    Store::open_on(Arc::new(disk), Arc::new(SimulatedHost::new(1)), options).unwrap()
 }
 
 fn quick() -> AccessOptions {
@@ -185,4 +188,25 @@ fn a_principal_ends_with_the_password_that_made_it() {
         })
         .unwrap();
     assert!(!read(&after), "it is another user of the same name");
+}
+
+#[test]
+fn users_are_kept_by_the_store() {
+    let disk = MemoryDisk::new();
+    let before = store_on(disk.clone());
+    let access = with_users(&before);
+    access
+        .update_user("bob", "Bob", vec!["readers".into()])
+        .unwrap();
+    access.delete_user("ann").unwrap();
+    let users = access.users();
+    drop(access);
+    before.close().unwrap();
+    let access = Access::new(store_on(disk), &quick());
+    assert_eq!(access.users(), users);
+    let logins: Vec<_> = users.iter().map(|user| user.login.as_str()).collect();
+    assert_eq!(logins, ["admin", "bob", "off", "ops"]);
+    assert_eq!(principal(&access, "bob", "bob").groups(), ["readers"]);
+    let none = access.create_first_users(None, None).unwrap();
+    assert!(none.is_empty(), "there are users");
 }

@@ -3,15 +3,16 @@
 //! Where the records lie is said in this file only. They are read at every call, from memory, so
 //! what the store says now is what holds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use super::user::UserError;
 use crate::engine::Store;
+use crate::model::{Append, StateChange, StateSpace};
 
 /// Everything that is kept of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +66,6 @@ impl Record {
 #[derive(Debug)]
 pub(super) struct Records {
     store: Store,
-    kept: RwLock<BTreeMap<String, Bytes>>,
-    /// Records that were decoded, with the bytes they were decoded from.
     decoded: Mutex<HashMap<String, Decoded>>,
 }
 
@@ -77,7 +76,6 @@ impl Records {
     pub(super) fn new(store: Store) -> Self {
         Self {
             store,
-            kept: RwLock::default(),
             decoded: Mutex::default(),
         }
     }
@@ -86,13 +84,14 @@ impl Records {
         self.store.reading().host.now_us()
     }
 
-    fn bytes(&self, login: &str) -> Option<Bytes> {
-        self.kept.read().get(login).cloned()
-    }
-
     /// The record of a user, if there is one.
     pub(super) fn get(&self, login: &str) -> Option<Arc<Record>> {
-        let bytes = self.bytes(login)?;
+        let bytes = self.store.state(StateSpace::Users, login.as_bytes())?;
+        self.decode(login, bytes)
+    }
+
+    /// A record, decoded if it is not the one that was decoded last.
+    fn decode(&self, login: &str, bytes: Bytes) -> Option<Arc<Record>> {
         let mut decoded = self.decoded.lock();
         if let Some((from, record)) = decoded.get(login)
             && *from == bytes
@@ -106,26 +105,32 @@ impl Records {
 
     /// All records, in the order of their logins.
     pub(super) fn all(&self) -> Vec<Arc<Record>> {
-        let logins: Vec<String> = self.kept.read().keys().cloned().collect();
-        logins.iter().filter_map(|login| self.get(login)).collect()
+        let all = self.store.states(StateSpace::Users, b"");
+        all.into_iter()
+            .filter_map(|(login, bytes)| self.decode(std::str::from_utf8(&login).ok()?, bytes))
+            .collect()
     }
 
     /// Whether there is no user at all.
     pub(super) fn is_empty(&self) -> bool {
-        self.kept.read().is_empty()
+        self.store.states(StateSpace::Users, b"").is_empty()
     }
 
-    /// Keeps a record.
+    /// Keeps a record; it is on stable storage when this returns.
     pub(super) fn put(&self, record: &Record) -> Result<(), UserError> {
-        let (login, bytes) = (record.login.clone(), record.encode());
-        self.kept.write().insert(login, bytes);
-        Ok(())
+        let login = record.login.clone();
+        self.append(StateChange::put(StateSpace::Users, login, record.encode()))
     }
 
     /// Removes a record.
     pub(super) fn remove(&self, login: &str) -> Result<(), UserError> {
-        self.kept.write().remove(login);
+        self.append(StateChange::remove(StateSpace::Users, login.to_owned()))?;
         self.decoded.lock().remove(login);
+        Ok(())
+    }
+
+    fn append(&self, change: StateChange) -> Result<(), UserError> {
+        self.store.append(Append::new().state(change))?;
         Ok(())
     }
 }
