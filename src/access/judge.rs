@@ -115,6 +115,12 @@ impl Access {
         }
     }
 
+    /// Whether a caller may do everything at this moment. It never waits.
+    #[must_use]
+    pub fn is_unlimited(&self, principal: &Principal) -> bool {
+        matches!(self.standing(principal), Standing::Unlimited)
+    }
+
     /// What a caller is now. Without users everybody is unlimited.
     pub(super) fn standing(&self, principal: &Principal) -> Standing {
         if self.is_open() {

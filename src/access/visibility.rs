@@ -22,7 +22,7 @@ const VERDICTS_MAX: usize = 4096;
 pub struct Visibility {
     access: Access,
     principal: Principal,
-    verdicts: HashMap<StreamName, bool>,
+    verdicts: HashMap<String, bool>,
     /// Nothing in front of this position can change what stands in `verdicts`.
     as_of: Position,
     /// The user as he was then.
@@ -55,14 +55,14 @@ impl Visibility {
     /// # Errors
     /// [`AuthorizeError::Denied`] if the caller is nobody any more: disabled, removed, or with
     /// another password; the store's, if it cannot be found out.
-    pub fn sees(&mut self, stream: &StreamName) -> Result<bool, AuthorizeError> {
+    pub fn sees(&mut self, stream: &str) -> Result<bool, AuthorizeError> {
         let standing = self.access.standing(&self.principal);
         match (&standing, &self.standing) {
             (Standing::Unlimited, _) => return Ok(true),
             (Standing::Over | Standing::Anonymous, _) => {
                 return Err(AuthorizeError::Denied(AccessDenied {
                     principal: self.principal.name().to_owned(),
-                    action: Action::Read(stream).to_string(),
+                    action: format!("read {stream}"),
                 }));
             }
             (Standing::User(now), Standing::User(then)) if now == then => (),
@@ -79,11 +79,15 @@ impl Visibility {
         if let Some(seen) = self.verdicts.get(stream) {
             return Ok(*seen);
         }
-        let seen = self.access.allows(&self.standing, Action::Read(stream))?;
+        // What lies in the log was a name when it was written.
+        let seen = match StreamName::new(stream) {
+            Ok(stream) => self.access.allows(&self.standing, Action::Read(&stream))?,
+            Err(_) => false,
+        };
         if self.verdicts.len() >= VERDICTS_MAX {
             self.verdicts.clear();
         }
-        self.verdicts.insert(stream.clone(), seen);
+        self.verdicts.insert(stream.to_owned(), seen);
         Ok(seen)
     }
 }

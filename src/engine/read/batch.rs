@@ -55,6 +55,49 @@ impl Batch {
         self.runs.iter().map(|run| run.bytes.len()).sum()
     }
 
+    /// Leaves out the events of streams that are not to be shown; what was looked at stays so.
+    /// Returns how many were left out.
+    ///
+    /// # Errors
+    /// The first of `shows`, or damage.
+    pub fn retain_streams<E: From<ReadError>>(
+        &mut self,
+        mut shows: impl FnMut(&str) -> Result<bool, E>,
+    ) -> Result<u64, E> {
+        let mut hidden = 0;
+        let mut shown = Vec::new();
+        for run in std::mem::take(&mut self.runs) {
+            // Adjacent records that are shown: the first, their number, where they begin and end.
+            let (mut first, mut count, mut start, mut end) = (run.first, 0, 0, 0);
+            let mut close = |first, count, bytes| {
+                if count > 0 {
+                    shown.push(Run {
+                        first,
+                        count,
+                        bytes,
+                    });
+                }
+            };
+            for record in run.records() {
+                let (position, layout, record) = record.map_err(ReadError::unreadable)?;
+                // The records are verified: what is not UTF-8 was never a name.
+                let stream = std::str::from_utf8(layout.stream(&record)).unwrap_or_default();
+                let next = end + record.len();
+                if shows(stream)? {
+                    count += 1;
+                } else {
+                    close(first, count, run.bytes.slice(start..end));
+                    (first, count, start) = (position.next(), 0, next);
+                    hidden += 1;
+                }
+                end = next;
+            }
+            close(first, count, run.bytes.slice(start..end));
+        }
+        self.runs = shown;
+        Ok(hidden)
+    }
+
     /// The events, ascending. Their texts and bytes are shared with the batch.
     pub fn events(&self) -> impl Iterator<Item = Result<RecordedEvent, FormatError>> {
         self.runs.iter().flat_map(Run::events)
