@@ -123,6 +123,9 @@ fn errors() -> Vec<WireError> {
             max: 1,
         },
         WireError::GoingAway,
+        WireError::Denied(text()),
+        WireError::UserNotFound(text()),
+        WireError::UserConflict(text()),
     ]
 }
 
@@ -215,6 +218,12 @@ fn requests() -> Vec<Request> {
         }),
         Request::Credit(Credit { bytes: 4096 }),
         Request::Cancel(Empty),
+        Request::Users(UserRequest::List(Some("ouro".into()))),
+        Request::Users(UserRequest::ChangePassword {
+            login: "ouro".into(),
+            current: Secret("old".into()),
+            new: Secret("new".into()),
+        }),
     ]
 }
 
@@ -297,6 +306,17 @@ fn answers() -> Vec<Answer> {
         Answer::FellBehind(mark),
         Answer::Idle(mark),
         Answer::GoingAway(Empty),
+        Answer::Users(UserList {
+            users: vec![UserIs {
+                login: "ouro".into(),
+                full_name: "Ouro".into(),
+                groups: vec!["$admins".into()],
+                disabled: false,
+                created_us: -1,
+                updated_us: 1,
+                revision: 2,
+            }],
+        }),
     ];
     answers.extend(errors().into_iter().map(Answer::Error));
     answers

@@ -5,7 +5,8 @@ use thiserror::Error;
 
 use super::message::{Expected, StreamHead, Token};
 
-/// Why a request failed. The first thirteen are the engine's, the others the server's own.
+/// Why a request failed. The first thirteen are the engine's, the others the
+/// server's own.
 #[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub enum WireError {
     /// A stream was not where the writer expected it to be.
@@ -42,8 +43,8 @@ pub enum WireError {
     /// The request id was used before for something else.
     #[error("a request id was used before, for something else")]
     RequestIdReused([u8; 16]),
-    /// Too many appends are waiting.
-    #[error("too many appends are waiting; try again later")]
+    /// Too many appends are waiting, or too many passwords to be checked.
+    #[error("too many requests are waiting; try again later")]
     Busy,
     /// An index that the answer needs is being rebuilt.
     #[error("an index is being rebuilt ({done} of {of} events); try again later")]
@@ -114,6 +115,15 @@ pub enum WireError {
     /// The server takes no further requests.
     #[error("the server is shutting down; connect again")]
     GoingAway,
+    /// The user of the connection is not allowed this.
+    #[error("{0}")]
+    Denied(String),
+    /// There is no such user.
+    #[error("there is no user {0:?}")]
+    UserNotFound(String),
+    /// There is a user of this name, with another password.
+    #[error("there is a user {0:?} already")]
+    UserConflict(String),
 }
 
 /// Which kind of trouble the store has.

@@ -404,6 +404,91 @@ pub struct Receipt {
     pub repeated: bool,
 }
 
+/// Looks at users, or changes them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UserRequest {
+    /// Shows all users, or one.
+    List(Option<String>),
+    /// Makes a user.
+    Create {
+        /// What he is called.
+        login: String,
+        /// His name for people.
+        full_name: String,
+        /// His groups.
+        groups: Vec<String>,
+        /// His password.
+        password: Secret,
+    },
+    /// Gives a user another full name and other groups.
+    Update {
+        /// Which user.
+        login: String,
+        /// His name for people.
+        full_name: String,
+        /// His groups.
+        groups: Vec<String>,
+    },
+    /// Removes a user.
+    Delete(String),
+    /// Lets a user in again.
+    Enable(String),
+    /// Keeps a user out.
+    Disable(String),
+    /// Changes a password for whoever knows the one before.
+    ChangePassword {
+        /// Which user.
+        login: String,
+        /// The password before.
+        current: Secret,
+        /// The new one.
+        new: Secret,
+    },
+    /// Gives a user another password.
+    ResetPassword {
+        /// Which user.
+        login: String,
+        /// The new password.
+        new: Secret,
+    },
+}
+
+/// A text that is shown to nobody.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}
+
+/// The users that were asked for; none if something was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserList {
+    /// In the order of their logins.
+    pub users: Vec<UserIs>,
+}
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserIs {
+    /// What he is called.
+    pub login: String,
+    /// His name for people.
+    pub full_name: String,
+    /// His groups.
+    pub groups: Vec<String>,
+    /// Whether he is kept out.
+    pub disabled: bool,
+    /// When he was made, in microseconds since 1970.
+    pub created_us: i64,
+    /// When he was changed last, in microseconds since 1970.
+    pub updated_us: i64,
+    /// How often he was changed since he was made.
+    pub revision: u64,
+}
+
 /// A body that is not looked into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Empty;
@@ -429,7 +514,7 @@ macro_rules! control_bodies {
 
 control_bodies! {
     Hello Welcome WaitFor Read EventAt DescribeStream ListStreams PositionAt Subscribe Credit Empty
-    Receipt End StreamDescription StreamList PositionIs StatusIs Mark WireError
+    UserRequest UserList Receipt End StreamDescription StreamList PositionIs StatusIs Mark WireError
 }
 
 impl Body for Append {
@@ -556,6 +641,8 @@ messages! {
         0x0c CREDIT Credit(Credit),
         /// Send no more.
         0x0d CANCEL Cancel(Empty),
+        /// Look at users, or change them.
+        0x20 USERS Users(UserRequest),
     }
 }
 
@@ -594,5 +681,7 @@ messages! {
         0x8f ERROR Error(WireError),
         /// No further request is taken; those that were are answered.
         0x90 GOING_AWAY GoingAway(Empty),
+        /// To a question for users, or a change of them: done.
+        0xa0 USERS Users(UserList),
     }
 }

@@ -1,6 +1,8 @@
 //! The engine's errors, one to one, as they travel.
 
+use crate::access::AuthorizeError;
 use crate::engine::{AppendError, ReadError, StorageError};
+use crate::model::InvalidText;
 use crate::protocol::message as wire;
 use crate::protocol::{MessageError, StorageKind, WireError};
 
@@ -74,5 +76,35 @@ fn of_storage(error: &StorageError) -> WireError {
     WireError::Storage {
         kind,
         text: error.to_string(),
+    }
+}
+
+/// Why a question has no answer.
+pub(super) struct Refusal(pub(super) WireError);
+
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        Self(of_read(error))
+    }
+}
+
+impl From<InvalidText> for Refusal {
+    fn from(error: InvalidText) -> Self {
+        Self(error.into())
+    }
+}
+
+impl From<WireError> for Refusal {
+    fn from(error: WireError) -> Self {
+        Self(error)
+    }
+}
+
+impl From<AuthorizeError> for Refusal {
+    fn from(error: AuthorizeError) -> Self {
+        match error {
+            AuthorizeError::Denied(denied) => Self(WireError::Denied(denied.to_string())),
+            AuthorizeError::Read(error) => error.into(),
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! The native TCP front: it accepts connections, and turns their frames into calls of the engine.
 //!
-//! `session.rs` is one connection: one task that reads and writes. `request.rs` answers what has
-//! one answer; `read.rs` and `subscription.rs` feed what has many, as far as `feed.rs` has credit.
+//! `session.rs` is one connection: one task that reads and writes. `permit.rs` says what each
+//! request needs its sender to be allowed. `request.rs` answers what has one answer; `read.rs` and
+//! `subscription.rs` feed what has many, as far as `feed.rs` has credit.
 //!
 //! What always holds: a limit is judged before anything is allocated for it. Whatever a client does
 //! or leaves undone, it holds a bounded amount of the server's memory: what has arrived of one
@@ -11,10 +12,12 @@
 mod error;
 mod feed;
 mod options;
+mod permit;
 mod read;
 mod request;
 mod session;
 mod subscription;
+mod users;
 
 pub use options::{ServeError, ServerOptions};
 
@@ -27,8 +30,12 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::engine::{ReadError, Store};
+use crate::access::Access;
+use crate::engine::Store;
 use crate::protocol::WireError;
+use crate::tls::{NATIVE, ServerCertificate, TlsAcceptor};
+use error::Refusal;
+use permit::Permit;
 use session::Session;
 
 /// A server that listens and has not begun to serve.
@@ -40,9 +47,10 @@ pub struct Server {
 }
 
 /// What all sessions share.
-#[derive(Debug)]
 struct Shared {
     store: Store,
+    access: Access,
+    tls: Option<TlsAcceptor>,
     options: ServerOptions,
     began: Instant,
     /// Reads that may use the disk at once.
@@ -55,13 +63,38 @@ struct Shared {
     queued: AtomicUsize,
 }
 
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("access", &self.access)
+            .field("is_encrypted", &self.tls.is_some())
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Server {
-    /// Listens; connections wait until [`Self::run`] accepts them. Must be called within a runtime.
+    /// Listens, without users and without encryption; connections wait until [`Self::run`] accepts
+    /// them. Must be called within a runtime.
     ///
     /// # Errors
     /// See [`ServeError`].
     pub fn bind(store: Store, options: ServerOptions) -> Result<Self, ServeError> {
-        options.check()?;
+        Self::bind_with(&Access::open(store), None, options)
+    }
+
+    /// The same for the users of a store, and encrypted if there is a certificate.
+    ///
+    /// # Errors
+    /// See [`ServeError`].
+    pub fn bind_with(
+        access: &Access,
+        certificate: Option<&ServerCertificate>,
+        options: ServerOptions,
+    ) -> Result<Self, ServeError> {
+        options.check(certificate.is_some(), !access.is_open())?;
+        let tls = certificate.map(|certificate| certificate.acceptor(&[NATIVE]));
+        let tls = tls.transpose()?;
         let address = options.address;
         let failed = |source| ServeError::Listen {
             address,
@@ -72,7 +105,9 @@ impl Server {
         let address = listener.local_addr().map_err(failed)?;
         let permits = |count: usize| Arc::new(Semaphore::new(count.clamp(1, MANY)));
         let shared = Arc::new(Shared {
-            store,
+            store: access.store().clone(),
+            access: access.clone(),
+            tls,
             began: Instant::now(),
             reads: permits(options.reads_max),
             incoming: permits(options.incoming_len_bytes_max),
@@ -172,9 +207,32 @@ fn accept(
     let session = Session::new(Arc::clone(shared), peer);
     let stopping = stopping.clone();
     sessions.spawn(async move {
-        session.serve(socket, stopping, refusal).await;
+        if let Err(error) = serve(&session, socket, stopping, refusal).await {
+            tracing::debug!(%peer, %error, "connection lost");
+        }
         drop(counted);
     });
+}
+
+/// Serves a connection, encrypted if the server has a certificate.
+async fn serve(
+    session: &Arc<Session>,
+    socket: TcpStream,
+    stopping: watch::Receiver<bool>,
+    refusal: Option<WireError>,
+) -> std::io::Result<()> {
+    // Without it small answers would wait for the acknowledgement of earlier ones.
+    socket.set_nodelay(true)?;
+    let Shared { tls, options, .. } = &*session.shared;
+    let Some(tls) = tls else {
+        let (reader, writer) = socket.into_split();
+        session.serve(reader, writer, stopping, refusal).await;
+        return Ok(());
+    };
+    let stream = timeout(options.hello_within, tls.accept(socket)).await??;
+    let (reader, writer) = tokio::io::split(stream);
+    session.serve(reader, writer, stopping, refusal).await;
+    Ok(())
 }
 
 /// A connection that is counted as long as it lives.
@@ -190,7 +248,7 @@ impl Shared {
     /// Runs what may read the disk on a thread that may wait for it.
     async fn on_disk<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Store) -> Result<T, ReadError> + Send + 'static,
+        work: impl FnOnce(&Store) -> Result<T, Refusal> + Send + 'static,
     ) -> Result<T, WireError> {
         let stopped = |_| WireError::GoingAway;
         let permit = Arc::clone(&self.reads)
@@ -204,6 +262,15 @@ impl Shared {
             done
         });
         // The task ends early only with the runtime, or by a panic, which has said so.
-        done.await.map_err(|_| stopped(()))?.map_err(error::of_read)
+        let done = done.await.map_err(|_| stopped(()))?;
+        done.map_err(|Refusal(error)| error)
+    }
+
+    /// Finds out whether a request is allowed, and gives its permit back.
+    async fn check(&self, permit: Permit) -> Result<Permit, WireError> {
+        if permit.is_unlimited() {
+            return Ok(permit);
+        }
+        self.on_disk(move |_| permit.check().map(|()| permit)).await
     }
 }

@@ -7,14 +7,16 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::tls::TlsError;
+
 /// How a server listens and what it allows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerOptions {
     /// Where it listens. Default: 127.0.0.1:2112.
     pub address: SocketAddr,
-    /// Listen on an address that others can reach, without encryption and without users.
-    /// Default: no.
+    /// Listen on an address that others can reach, though there is no encryption or there are no
+    /// users. Default: no.
     pub insecure: bool,
     /// The most connections. Default: 4,096.
     pub connections_max: usize,
@@ -70,9 +72,10 @@ impl Default for ServerOptions {
 }
 
 impl ServerOptions {
-    /// Refuses an address that others can reach, unless the options say that this is meant.
-    pub(super) fn check(&self) -> Result<(), ServeError> {
-        match self.insecure || self.address.ip().is_loopback() {
+    /// Refuses an address that others can reach without encryption and users, unless the options
+    /// say that this is meant.
+    pub(super) fn check(&self, encrypted: bool, users: bool) -> Result<(), ServeError> {
+        match (encrypted && users) || self.insecure || self.address.ip().is_loopback() {
             true => Ok(()),
             false => Err(ServeError::Insecure(self.address)),
         }
@@ -85,13 +88,17 @@ impl ServerOptions {
 pub enum ServeError {
     /// Others could reach the address, and could read and write everything.
     #[error(
-        "{0} can be reached from other machines, and this server has no encryption and no users: \
-         whoever connects could read and write everything. Listen on 127.0.0.1:{port} and put a \
-         tunnel or a proxy in front of it, or say that you mean it: \
-         annal serve --tcp {0} --insecure",
+        "{0} can be reached from other machines, and without encryption and users whoever connects \
+         could read and write everything. Give the server both: \
+         annal serve --tcp {0} --users --tls-cert FILE --tls-key FILE (annal cert dev makes two to \
+         try it with); or listen on 127.0.0.1:{port} and put a tunnel or a proxy in front of it; or \
+         say that you mean it: annal serve --tcp {0} --insecure",
         port = .0.port()
     )]
     Insecure(SocketAddr),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The system does not let the server listen there.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -108,15 +115,19 @@ mod tests {
 
     #[test]
     fn an_address_that_others_can_reach_must_be_meant() {
-        let open = |address: &str, insecure| {
+        let listens = |address: &str, insecure, (encrypted, users)| {
             let address = address.parse().unwrap();
             ServerOptions {
                 address,
                 insecure,
                 ..ServerOptions::default()
             }
-            .check()
+            .check(encrypted, users)
         };
+        let open = |address: &str, insecure| listens(address, insecure, (false, false));
+        assert!(listens("0.0.0.0:1", false, (true, true)).is_ok());
+        assert!(listens("0.0.0.0:1", false, (true, false)).is_err());
+        assert!(listens("0.0.0.0:1", false, (false, true)).is_err());
         assert!(open("127.0.0.1:1", false).is_ok());
         assert!(open("[::1]:1", false).is_ok());
         assert!(open("0.0.0.0:1", true).is_ok());

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::feed::Feed;
+use super::permit::Permit;
 use super::session::Session;
 use crate::engine::{Batch, BatchLimit, Events, ReadError, Store};
 use crate::model::{Direction, Position, Revision, Source};
@@ -21,7 +22,7 @@ const STEP_LEN_BYTES: usize = 4 * RECORDS_LEN_BYTES;
 
 impl Session {
     /// Begins a read.
-    pub(super) fn read(self: &Arc<Self>, correlation: u64, read: wire::Read) {
+    pub(super) fn read(self: &Arc<Self>, correlation: u64, read: wire::Read, permit: Permit) {
         let feed = Arc::new(Feed::new(
             read.credit_bytes,
             self.shared.options.credit_bytes_max,
@@ -36,7 +37,7 @@ impl Session {
         }
         let session = Arc::clone(self);
         tokio::spawn(async move {
-            let answer = match session.feed_read(correlation, read, &feed).await {
+            let answer = match session.feed_read(correlation, read, &feed, permit).await {
                 Ok(end) => Answer::End(end),
                 Err(error) => Answer::Error(error),
             };
@@ -51,7 +52,9 @@ impl Session {
         correlation: u64,
         read: wire::Read,
         feed: &Feed,
+        permit: Permit,
     ) -> Result<wire::End, WireError> {
+        let mut permit = self.shared.check(permit).await?;
         if let Some(wait) = read.at_least {
             tokio::select! {
                 reached = self.reach(wait) => reached?,
@@ -78,22 +81,29 @@ impl Session {
             };
             let (source, opened, from) = (source.clone(), events.take(), read.from);
             let (stepped, left) = (walk.direction, walk.events_left);
-            let (reader, batches) = self
+            let (reader, batches, back) = self
                 .shared
                 .on_disk(move |store| {
+                    permit.check()?;
                     let mut reader = match opened {
                         Some(reader) => reader,
                         None => open(store, &source, from, stepped)?,
                     };
-                    let batches = step(&mut reader, credit, left)?;
-                    Ok((reader, batches))
+                    let mut batches = step(&mut reader, credit, left)?;
+                    for batch in &mut batches {
+                        permit.show(batch)?;
+                    }
+                    Ok((reader, batches, permit))
                 })
                 .await?;
             events = Some(reader);
+            permit = back;
             let ended = batches.is_empty();
             for batch in &batches {
                 walk.pass(batch);
-                self.send_batch(correlation, batch, feed);
+                if !batch.is_empty() {
+                    self.send_batch(correlation, batch, feed);
+                }
             }
             if ended {
                 walk.next = None;

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::error::{of_append, of_message, of_read};
+use super::error::{Refusal, of_append, of_message, of_read};
+use super::permit::Permit;
 use super::session::Session;
+use super::users;
 use crate::engine::{BatchLimit, ReadError, Store};
 use crate::model::{
-    Append, Direction, InvalidText, Position, ReadFrom, Revision, StreamHead, StreamName,
-    Timestamp, Token,
+    Append, Direction, Position, ReadFrom, Revision, StreamHead, StreamName, Timestamp, Token,
 };
 use crate::protocol::message as wire;
 use crate::protocol::records::{Run, revisions};
@@ -36,10 +37,14 @@ impl Session {
     }
 
     fn dispatch(self: &Arc<Self>, correlation: u64, request: Request) {
+        let permit = match self.permit(&request) {
+            Ok(permit) => permit,
+            Err(error) => return self.answer(correlation, &Answer::Error(error)),
+        };
         match request {
-            Request::Append(append) => self.append(correlation, append),
-            Request::Read(read) => self.read(correlation, read),
-            Request::Subscribe(subscribe) => self.subscribe(correlation, subscribe),
+            Request::Append(append) => self.append(correlation, append, &permit),
+            Request::Read(read) => self.read(correlation, read, permit),
+            Request::Subscribe(subscribe) => self.subscribe(correlation, subscribe, permit),
             Request::Credit(credit) => self.with_feed(correlation, |feed| feed.give(credit.bytes)),
             Request::Cancel(_) => self.with_feed(correlation, super::feed::Feed::cancel),
             Request::Heartbeat(_) => (),
@@ -47,19 +52,33 @@ impl Session {
                 let problem = "a second hello on one connection".to_owned();
                 self.answer(correlation, &Answer::Error(WireError::Malformed(problem)));
             }
-            Request::Event(at) => self.ask(correlation, move |store| event(store, at)),
+            Request::Event(at) => self.ask(correlation, permit, move |store, permit| {
+                event(store, at, permit)
+            }),
             Request::DescribeStream(wire::DescribeStream { stream }) => {
-                self.ask(correlation, move |store| describe(store, stream));
+                self.ask(correlation, permit, move |store, _| describe(store, stream));
             }
-            Request::ListStreams(list) => self.ask(correlation, move |store| streams(store, &list)),
-            Request::PositionAt(at) => self.ask(correlation, move |store| position_at(store, at)),
+            Request::ListStreams(list) => {
+                self.ask(correlation, permit, move |store, permit| {
+                    streams(store, &list, permit)
+                });
+            }
+            Request::PositionAt(at) => {
+                self.ask(correlation, permit, move |store, _| position_at(store, at));
+            }
             Request::Status(_) => {
                 let session = Arc::clone(self);
-                self.ask(correlation, move |store| {
+                self.ask(correlation, permit, move |store, _| {
                     Ok(Answer::Status(session.status(store)))
                 });
             }
-            Request::WaitFor(wait) => self.wait_for(correlation, wait),
+            Request::Users(request) => {
+                let access = self.shared.access.clone();
+                self.ask(correlation, permit, move |_, _| {
+                    users::answer(&access, request)
+                });
+            }
+            Request::WaitFor(wait) => self.wait_for(correlation, wait, permit),
         }
     }
 
@@ -71,9 +90,20 @@ impl Session {
         }
     }
 
-    fn append(self: &Arc<Self>, correlation: u64, append: Append) {
+    /// What an append needs is looked up on this thread, like what the append itself rests on, so
+    /// that appends stay in their order.
+    fn append(self: &Arc<Self>, correlation: u64, mut append: Append, permit: &Permit) {
         if let Err(error) = self.begin_request() {
             return self.answer(correlation, &Answer::Error(error));
+        }
+        if let Err(Refusal(error)) = permit.check() {
+            self.answer(correlation, &Answer::Error(error));
+            return self.end_request();
+        }
+        if let Some(request) = &mut append.request {
+            self.principal()
+                .of_requests()
+                .clone_into(&mut request.principal);
         }
         let session = Arc::clone(self);
         self.shared.store.submit(append, move |done| {
@@ -90,30 +120,38 @@ impl Session {
     fn ask(
         self: &Arc<Self>,
         correlation: u64,
-        question: impl FnOnce(&Store) -> Result<Answer, Refusal> + Send + 'static,
+        mut permit: Permit,
+        question: impl FnOnce(&Store, &mut Permit) -> Result<Answer, Refusal> + Send + 'static,
     ) {
         if let Err(error) = self.begin_request() {
             return self.answer(correlation, &Answer::Error(error));
         }
         let session = Arc::clone(self);
         tokio::spawn(async move {
-            let asked = session.shared.on_disk(|store| Ok(question(store))).await;
-            let answer = match asked {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(Refusal(error))) | Err(error) => Answer::Error(error),
+            let judged = move |store: &Store| {
+                permit.check()?;
+                question(store, &mut permit)
+            };
+            let answer = match session.shared.on_disk(judged).await {
+                Ok(answer) => answer,
+                Err(error) => Answer::Error(error),
             };
             session.answer(correlation, &answer);
             session.end_request();
         });
     }
 
-    fn wait_for(self: &Arc<Self>, correlation: u64, wait: wire::WaitFor) {
+    fn wait_for(self: &Arc<Self>, correlation: u64, wait: wire::WaitFor, permit: Permit) {
         if let Err(error) = self.begin_request() {
             return self.answer(correlation, &Answer::Error(error));
         }
         let session = Arc::clone(self);
         tokio::spawn(async move {
-            let answer = match session.reach(wait).await {
+            let reached = match session.shared.check(permit).await {
+                Ok(_) => session.reach(wait).await,
+                Err(error) => Err(error),
+            };
+            let answer = match reached {
                 Ok(()) => Answer::Position(wire::PositionIs {
                     position: session.shared.store.committed().0,
                 }),
@@ -166,22 +204,7 @@ impl Session {
     }
 }
 
-/// Why a question has no answer.
-pub(super) struct Refusal(WireError);
-
-impl From<ReadError> for Refusal {
-    fn from(error: ReadError) -> Self {
-        Self(of_read(error))
-    }
-}
-
-impl From<InvalidText> for Refusal {
-    fn from(error: InvalidText) -> Self {
-        Self(error.into())
-    }
-}
-
-fn event(store: &Store, at: wire::EventAt) -> Result<Answer, Refusal> {
+fn event(store: &Store, at: wire::EventAt, permit: &mut Permit) -> Result<Answer, Refusal> {
     let one = BatchLimit {
         events_max: 1,
         len_bytes_max: usize::MAX,
@@ -204,6 +227,10 @@ fn event(store: &Store, at: wire::EventAt) -> Result<Answer, Refusal> {
             )
         }
     };
+    let mut found = found;
+    if let Some(batch) = &mut found {
+        permit.show(batch)?;
+    }
     // The record goes out as it lies on the disk, so that its reader can check it.
     let runs = found.into_iter().flat_map(|batch| batch.runs);
     let runs = runs.filter(|run| match wanted {
@@ -255,28 +282,39 @@ fn describe(store: &Store, stream: String) -> Result<Answer, Refusal> {
     }))
 }
 
-fn streams(store: &Store, list: &wire::ListStreams) -> Result<Answer, Refusal> {
-    let after = list
+fn streams(
+    store: &Store,
+    list: &wire::ListStreams,
+    permit: &mut Permit,
+) -> Result<Answer, Refusal> {
+    let mut after = list
         .after
         .as_deref()
         .map(StreamName::try_from)
         .transpose()?;
     let max = usize::try_from(list.streams_max.clamp(1, STREAMS_MAX)).unwrap_or(1);
-    // One more than is sent shows whether there are more.
-    let found = store.streams(&list.prefix, after.as_ref(), max + 1)?;
-    let more = found.len() > max;
-    let streams = found
-        .into_iter()
-        .take(max)
-        .map(|summary| wire::StreamSummary {
-            stream: summary.stream.to_string(),
-            head: summary.head.into(),
-            events: summary.events_count,
-        });
-    Ok(Answer::StreamList(wire::StreamList {
-        streams: streams.collect(),
-        more,
-    }))
+    let mut streams = Vec::new();
+    loop {
+        // One more than is sent shows whether there are more.
+        let found = store.streams(&list.prefix, after.as_ref(), max + 1)?;
+        let is_last = found.len() <= max;
+        after = found.last().map(|summary| summary.stream.clone());
+        for summary in found {
+            if permit.sees(&summary.stream)? {
+                streams.push(wire::StreamSummary {
+                    stream: summary.stream.to_string(),
+                    head: summary.head.into(),
+                    events: summary.events_count,
+                });
+            }
+        }
+        if is_last || streams.len() > max {
+            break;
+        }
+    }
+    let more = streams.len() > max;
+    streams.truncate(max);
+    Ok(Answer::StreamList(wire::StreamList { streams, more }))
 }
 
 fn position_at(store: &Store, at: wire::PositionAt) -> Result<Answer, Refusal> {

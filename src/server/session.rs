@@ -7,22 +7,22 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::codec::Decoder;
 
 use super::Shared;
 use super::feed::Feed;
 use super::subscription::{IdleMarks, Live};
+use crate::access::{AuthenticationError, Credentials, Principal};
 use crate::protocol::frame::{NO_REQUEST, make_room};
 use crate::protocol::message::{
     Authentication, Empty, Hello, Limits, VERSION_MAX, VERSION_MIN, Welcome,
@@ -40,6 +40,8 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(super) struct Session {
     pub(super) shared: Arc<Shared>,
     peer: SocketAddr,
+    /// Who said hello.
+    principal: OnceLock<Principal>,
     outbox: Mutex<Outbox>,
     /// Bytes that were taken out of the outbox and are being sent.
     sending: AtomicUsize,
@@ -70,6 +72,7 @@ impl Session {
         Arc::new(Self {
             shared,
             peer,
+            principal: OnceLock::new(),
             outbox: Mutex::default(),
             sending: AtomicUsize::new(0),
             wake: Notify::new(),
@@ -84,17 +87,13 @@ impl Session {
 
     /// Serves a connection until one side ends it.
     pub(super) async fn serve(
-        self: Arc<Self>,
-        socket: TcpStream,
+        self: &Arc<Self>,
+        reader: impl AsyncRead + Unpin,
+        writer: impl AsyncWrite + Unpin,
         stopping: watch::Receiver<bool>,
         refusal: Option<WireError>,
     ) {
-        let _ends = Ends(Arc::clone(&self));
-        // Without it small answers would wait for the acknowledgement of earlier ones.
-        if let Err(error) = socket.set_nodelay(true) {
-            return tracing::debug!(peer = %self.peer, %error, "connection lost");
-        }
-        let (reader, writer) = socket.into_split();
+        let _ends = Ends(Arc::clone(self));
         let mut receiving = pin!(self.receive(reader, stopping, refusal));
         let mut sending = pin!(self.send(writer));
         tokio::select! {
@@ -109,7 +108,7 @@ impl Session {
 
     async fn receive(
         self: &Arc<Self>,
-        mut reader: OwnedReadHalf,
+        mut reader: impl AsyncRead + Unpin,
         stopping: watch::Receiver<bool>,
         refusal: Option<WireError>,
     ) {
@@ -133,7 +132,7 @@ impl Session {
     /// Answers the hello. An error is the last thing that the client is told, if it is there.
     async fn greet(
         &self,
-        reader: &mut OwnedReadHalf,
+        reader: &mut (impl AsyncRead + Unpin),
         inbox: &mut BytesMut,
         refusal: Option<WireError>,
     ) -> Result<(), Option<WireError>> {
@@ -166,9 +165,51 @@ impl Session {
             Some(error) => return Err(Some(error)),
             None => check_hello(&hello)?,
         }
-        tracing::debug!(peer = %self.peer, client = %hello.client.escape_debug(), "connected");
+        let principal = self
+            .authenticate(&hello.authentication)
+            .await
+            .map_err(Some)?;
+        tracing::debug!(
+            peer = %self.peer,
+            client = %hello.client.escape_debug(),
+            user = %principal.name().escape_debug(),
+            "connected"
+        );
+        self.principal.get_or_init(|| principal);
         self.answer(frame.correlation, &Answer::Welcome(self.welcome(&hello)));
         Ok(())
+    }
+
+    /// Who a client is, by what he shows.
+    async fn authenticate(&self, shown: &Authentication) -> Result<Principal, WireError> {
+        let access = self.shared.access.clone();
+        let credentials = match shown {
+            Authentication::None => None,
+            Authentication::Password { user, password } => {
+                Some(Credentials::new(user.clone(), password.clone()))
+            }
+            Authentication::Token(_) if access.is_open() => None,
+            Authentication::Token(_) => {
+                let problem = "this server gives out no tokens; show a user and his password";
+                return Err(WireError::Authentication(problem.to_owned()));
+            }
+        };
+        if let Some(known) = access.recognise(credentials.as_ref()) {
+            return Ok(known);
+        }
+        // Hashing a password takes its time.
+        let checked = spawn_blocking(move || access.authenticate(credentials.as_ref())).await;
+        match checked.map_err(|_| WireError::GoingAway)? {
+            Ok(principal) => Ok(principal),
+            Err(AuthenticationError::Busy) => Err(WireError::Busy),
+            Err(error) => Err(WireError::Authentication(error.to_string())),
+        }
+    }
+
+    /// Who sends the requests of this connection.
+    pub(super) fn principal(&self) -> Principal {
+        let said = self.principal.get().cloned();
+        said.unwrap_or_else(Principal::anonymous)
     }
 
     fn welcome(&self, hello: &Hello) -> Welcome {
@@ -199,7 +240,7 @@ impl Session {
     /// Takes requests until the client ends the connection, or breaks the rules, which is returned.
     async fn receive_requests(
         self: &Arc<Self>,
-        reader: &mut OwnedReadHalf,
+        reader: &mut (impl AsyncRead + Unpin),
         mut inbox: BytesMut,
         mut stopping: watch::Receiver<bool>,
     ) -> Option<WireError> {
@@ -281,7 +322,7 @@ impl Session {
     }
 
     /// Sends what is in the outbox, and heartbeats. Returns whether everything was sent.
-    async fn send(&self, mut writer: OwnedWriteHalf) -> bool {
+    async fn send(&self, mut writer: impl AsyncWrite + Unpin) -> bool {
         let options = &self.shared.options;
         let mut ticks = ticks((options.heartbeat / 4).min(options.idle_interval));
         let mut sent = Instant::now();
@@ -297,6 +338,11 @@ impl Session {
                         }
                         Ok(Ok(0) | Err(_)) | Err(_) => return false,
                     }
+                }
+                // An encrypted stream may still hold what it took.
+                let flushed = timeout(options.silence_max, writer.flush()).await;
+                if !flushed.is_ok_and(|flushed| flushed.is_ok()) {
+                    return false;
                 }
                 self.sending.store(0, Ordering::Release);
                 self.drained.notify_waiters();
@@ -467,14 +513,7 @@ fn check_hello(hello: &Hello) -> Result<(), Option<WireError>> {
             max: VERSION_MAX,
         }));
     }
-    match hello.authentication {
-        Authentication::None => Ok(()),
-        Authentication::Token(_) | Authentication::Password { .. } => {
-            Err(Some(WireError::Authentication(
-                "this server has no users yet; connect without authentication".to_owned(),
-            )))
-        }
-    }
+    Ok(())
 }
 
 fn ticks(period: Duration) -> Interval {
@@ -484,7 +523,7 @@ fn ticks(period: Duration) -> Interval {
 }
 
 /// Reads and forgets, until the other side ends too.
-async fn drain(reader: &mut OwnedReadHalf) {
+async fn drain(reader: &mut (impl AsyncRead + Unpin)) {
     let mut nothing = BytesMut::with_capacity(4096);
     while let Ok(1..) = reader.read_buf(&mut nothing).await {
         nothing.clear();

@@ -7,8 +7,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::error::of_read;
+use super::error::{Refusal, of_read};
 use super::feed::Feed;
+use super::permit::Permit;
 use super::session::Session;
 use crate::engine::BatchLimit;
 use crate::model::{Position, Source, SubscribeFrom};
@@ -28,9 +29,51 @@ pub(super) struct Live {
     stream: String,
 }
 
+/// After how many events that the subscriber may not see he is told how far it has come.
+const HIDDEN_MAX: u64 = 4096;
+
+/// A subscription, and what its owner may see of it.
+struct Following {
+    subscription: Subscription,
+    permit: Permit,
+    /// How many events were left out since he was told something.
+    hidden_count: u64,
+}
+
+impl Following {
+    /// The next notice of what the subscriber may see, as things are now.
+    fn try_next(&mut self, limit: BatchLimit) -> Result<Option<Notice>, Refusal> {
+        self.permit.check()?;
+        loop {
+            let mut found = self.subscription.try_next(limit)?;
+            if let Some(Notice::Events(batch)) = &mut found {
+                self.hidden_count += self.permit.show(batch)?;
+                if batch.is_empty() {
+                    if self.hidden_count < HIDDEN_MAX {
+                        continue;
+                    }
+                    found = Some(Notice::Checkpoint(Progress {
+                        position: self.subscription.position(),
+                        committed_us: None,
+                    }));
+                }
+            }
+            if found.is_some() {
+                self.hidden_count = 0;
+            }
+            return Ok(found);
+        }
+    }
+}
+
 impl Session {
     /// Begins a subscription.
-    pub(super) fn subscribe(self: &Arc<Self>, correlation: u64, subscribe: wire::Subscribe) {
+    pub(super) fn subscribe(
+        self: &Arc<Self>,
+        correlation: u64,
+        subscribe: wire::Subscribe,
+        permit: Permit,
+    ) {
         let options = &self.shared.options;
         let feed = Arc::new(Feed::new(
             subscribe.credit_bytes,
@@ -57,7 +100,7 @@ impl Session {
         let session = Arc::clone(self);
         tokio::spawn(async move {
             session.shared.subscriptions.fetch_add(1, Ordering::Relaxed);
-            let ended = session.follow(correlation, subscribe, &feed).await;
+            let ended = session.follow(correlation, subscribe, &feed, permit).await;
             session.shared.subscriptions.fetch_sub(1, Ordering::Relaxed);
             session.owe_answer();
             session.close_subscription(correlation);
@@ -87,7 +130,9 @@ impl Session {
         correlation: u64,
         subscribe: wire::Subscribe,
         feed: &Feed,
+        permit: Permit,
     ) -> Result<(), WireError> {
+        let permit = self.shared.check(permit).await?;
         if let Some(wait) = subscribe.at_least {
             tokio::select! {
                 reached = self.reach(wait) => reached?,
@@ -108,7 +153,7 @@ impl Session {
         }
         let opened = self
             .shared
-            .on_disk(move |store| store.subscribe(source, from))
+            .on_disk(move |store| Ok(store.subscribe(source, from)?))
             .await?;
         let live = Arc::new(Live {
             caught_up: AtomicBool::new(false),
@@ -125,7 +170,11 @@ impl Session {
             committed_us: None,
         };
         self.answer(correlation, &Answer::Subscribed(begins));
-        let mut subscription = opened;
+        let mut following = Following {
+            subscription: opened,
+            permit,
+            hidden_count: 0,
+        };
         loop {
             let Some(credit) = self.allowance(feed).await else {
                 return Ok(());
@@ -136,33 +185,36 @@ impl Session {
                     .unwrap_or(usize::MAX)
                     .min(RECORDS_LEN_BYTES),
             };
-            let found = match live.caught_up.load(Ordering::Relaxed) {
-                true => subscription.try_next(limit).map_err(of_read)?,
-                false => {
-                    let (back, found) = self.catch_up(subscription, limit).await?;
-                    subscription = back;
+            // What is new is in memory, and whoever may see everything is not asked about.
+            let waits = !live.caught_up.load(Ordering::Relaxed) || !following.permit.is_unlimited();
+            let found = match waits {
+                false => following.subscription.try_next(limit).map_err(of_read)?,
+                true => {
+                    let (back, found) = self.look(following, limit).await?;
+                    following = back;
                     found
                 }
             };
             match found {
                 Some(notice) => self.tell(correlation, notice, feed, &live)?,
                 None => tokio::select! {
-                    changed = subscription.changed() => changed.map_err(of_read)?,
+                    changed = following.subscription.changed() => changed.map_err(of_read)?,
                     () = feed.cancelled() => return Ok(()),
                 },
             }
         }
     }
 
-    async fn catch_up(
+    /// The next notice, on a thread that may wait for the disk.
+    async fn look(
         &self,
-        mut subscription: Subscription,
+        mut following: Following,
         limit: BatchLimit,
-    ) -> Result<(Subscription, Option<Notice>), WireError> {
+    ) -> Result<(Following, Option<Notice>), WireError> {
         self.shared
             .on_disk(move |_| {
-                let found = subscription.try_next(limit)?;
-                Ok((subscription, found))
+                let found = following.try_next(limit)?;
+                Ok((following, found))
             })
             .await
     }
