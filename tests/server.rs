@@ -408,24 +408,6 @@ async fn who_does_not_say_hello_is_not_heard() {
         refused(raw.try_next().await),
         WireError::Version { min: 1, max: 1 }
     );
-    // Has a password.
-    let password = Authentication::Password {
-        user: "admin".into(),
-        password: "changeit".into(),
-    };
-    let mut raw = Raw::silent(server.address).await;
-    raw.send(
-        1,
-        &Request::Hello(Hello {
-            authentication: password,
-            ..hello()
-        }),
-    )
-    .await;
-    assert!(matches!(
-        refused(raw.try_next().await),
-        WireError::Authentication(_)
-    ));
     // Speaks a version among others.
     let mut raw = Raw::silent(server.address).await;
     raw.send(

@@ -26,6 +26,8 @@ pub(super) enum Exit {
     Damaged,
     /// The server does not answer, the store is in use, or it cannot serve this now.
     Unavailable,
+    /// The server does not know who asks, or does not allow him this.
+    Denied,
 }
 
 /// The table of exit codes, for help texts.
@@ -37,7 +39,8 @@ Exit codes:
   3  a stream was not at the expected revision, or holds something else
   4  no such stream, event or store
   5  the store is damaged
-  6  the server cannot be reached, the store is in use, or it is too busy";
+  6  the server cannot be reached, the store is in use, or it is too busy
+  7  the server asks for a user and his password, or does not allow this user this";
 
 impl Exit {
     /// The code of the process.
@@ -50,6 +53,7 @@ impl Exit {
             Self::NotFound => 4,
             Self::Damaged => 5,
             Self::Unavailable => 6,
+            Self::Denied => 7,
         }
     }
 
@@ -63,6 +67,7 @@ impl Exit {
             Self::NotFound => "not_found",
             Self::Damaged => "damaged",
             Self::Unavailable => "unavailable",
+            Self::Denied => "denied",
         }
     }
 }

@@ -10,20 +10,23 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::codec::Decoder;
 
-use super::{ClientOptions, ConnectError};
+use super::{ClientOptions, ConnectError, Login};
 use crate::protocol::frame::{NO_REQUEST, make_room};
 use crate::protocol::message::{
     Authentication, Empty, Hello, Mark, VERSION_MAX, VERSION_MIN, Welcome,
 };
 use crate::protocol::outbox::Outbox;
 use crate::protocol::{Answer, Frame, FrameCodec, Request, WireError};
+use crate::tls::{ClientTls, HandshakeError};
+
+/// How a server that speaks TLS begins its answer to a client that does not.
+const TLS_ALERT: &[u8] = &[0x15, 0x03];
 
 /// The connection ended before the answer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,14 +74,17 @@ pub(super) struct Feed {
 
 impl Connection {
     /// Connects and says hello.
-    pub(super) async fn open(options: &ClientOptions) -> Result<Self, ConnectError> {
+    pub(super) async fn open(
+        options: &ClientOptions,
+        tls: Option<&ClientTls>,
+    ) -> Result<Self, ConnectError> {
         let within = options.connect_timeout;
         let unreachable = |problem: String| ConnectError::Unreachable {
             address: options.address(),
             within,
             problem,
         };
-        match timeout(within, Self::greet(options)).await {
+        match timeout(within, Self::reach(options, tls)).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(Greeting::Io(error))) => Err(unreachable(error.to_string())),
             Ok(Err(Greeting::Failed(error))) => Err(error),
@@ -86,31 +92,69 @@ impl Connection {
         }
     }
 
-    async fn greet(options: &ClientOptions) -> Result<Self, Greeting> {
+    async fn reach(options: &ClientOptions, tls: Option<&ClientTls>) -> Result<Self, Greeting> {
         let socket = TcpStream::connect((options.host.as_str(), options.port)).await?;
         socket.set_nodelay(true)?;
-        let (mut reader, mut writer) = socket.into_split();
+        let Some(tls) = tls else {
+            let (reader, writer) = socket.into_split();
+            return Self::greet(options, reader, writer).await;
+        };
+        let name = options
+            .tls
+            .as_ref()
+            .and_then(|tls| tls.server_name.as_ref());
+        let connected = tls.connect(name.unwrap_or(&options.host), socket).await;
+        let stream = connected.map_err(|problem| match problem {
+            HandshakeError::Lost(problem) => Greeting::Io(std::io::Error::other(problem)),
+            problem => Greeting::Failed(ConnectError::Handshake {
+                address: options.address(),
+                problem,
+            }),
+        })?;
+        let (reader, writer) = tokio::io::split(stream);
+        Self::greet(options, reader, writer).await
+    }
+
+    async fn greet(
+        options: &ClientOptions,
+        mut reader: impl AsyncRead + Send + Unpin + 'static,
+        mut writer: impl AsyncWrite + Send + Unpin + 'static,
+    ) -> Result<Self, Greeting> {
         let hello = Hello {
             version_min: VERSION_MIN,
             version_max: VERSION_MAX,
             client: options.name.clone(),
-            authentication: Authentication::None,
+            authentication: match options.login.clone() {
+                None => Authentication::None,
+                Some(Login { user, password }) => Authentication::Password { user, password },
+            },
         };
         let mut bytes = Vec::new();
         Request::Hello(hello).put(NO_REQUEST, &mut bytes);
         writer.write_all(&bytes).await?;
+        writer.flush().await?;
         let mut inbox = BytesMut::new();
         let frame = loop {
             if let Some(frame) = FrameCodec.decode(&mut inbox).map_err(not_the_protocol)? {
                 break frame;
             }
-            if reader.read_buf(&mut inbox).await? == 0 {
+            let read = reader.read_buf(&mut inbox).await;
+            if options.tls.is_none() && inbox.starts_with(TLS_ALERT) {
+                return Err(Greeting::Failed(ConnectError::Encrypted(options.address())));
+            }
+            if read? == 0 {
                 return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
             }
         };
         match Answer::decode(frame.kind, frame.body).map_err(not_the_protocol)? {
             Answer::Welcome(welcome) => Ok(Self::start(welcome, (reader, writer), inbox)),
-            Answer::Error(WireError::GoingAway) => {
+            Answer::Error(WireError::Authentication(problem)) => {
+                Err(Greeting::Failed(ConnectError::Authentication {
+                    address: options.address(),
+                    problem,
+                }))
+            }
+            Answer::Error(WireError::GoingAway | WireError::Busy) => {
                 Err(std::io::Error::from(std::io::ErrorKind::ConnectionRefused).into())
             }
             Answer::Error(error) => Err(Greeting::Failed(ConnectError::Refused {
@@ -126,7 +170,10 @@ impl Connection {
 
     fn start(
         welcome: Welcome,
-        (reader, writer): (OwnedReadHalf, OwnedWriteHalf),
+        (reader, writer): (
+            impl AsyncRead + Send + Unpin + 'static,
+            impl AsyncWrite + Send + Unpin + 'static,
+        ),
         inbox: BytesMut,
     ) -> Self {
         let shared = Arc::new(Shared {
@@ -214,7 +261,12 @@ impl Drop for Connection {
 }
 
 impl Shared {
-    async fn receive(&self, mut reader: OwnedReadHalf, mut inbox: BytesMut, silence_max: Duration) {
+    async fn receive(
+        &self,
+        mut reader: impl AsyncRead + Unpin,
+        mut inbox: BytesMut,
+        silence_max: Duration,
+    ) {
         let mut latest = Instant::now();
         let mut filled = false;
         let mut ticks = interval(silence_max / 8);
@@ -277,14 +329,16 @@ impl Shared {
         }
     }
 
-    async fn send(&self, mut writer: OwnedWriteHalf, heartbeat: Duration) {
+    async fn send(&self, mut writer: impl AsyncWrite + Unpin, heartbeat: Duration) {
         let mut latest = Instant::now();
         let mut ticks = interval((heartbeat / 4).max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let mut parts = self.outbox.lock().take();
             if parts.has_remaining() {
-                if writer.write_all_buf(&mut parts).await.is_err() {
+                // An encrypted stream may hold what it took, until it is flushed.
+                if writer.write_all_buf(&mut parts).await.is_err() || writer.flush().await.is_err()
+                {
                     return;
                 }
                 latest = Instant::now();

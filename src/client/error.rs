@@ -10,13 +10,16 @@ use crate::model::{
     ExpectedRevision, InvalidText, Lineage, Position, StoreId, StreamHead, StreamName, Token,
 };
 use crate::protocol::WireError;
+use crate::tls::HandshakeError;
 
 /// Why there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// The address cannot be one.
-    #[error("{address:?} is no address of a server: {problem}; write annal://HOST:PORT")]
+    #[error(
+        "{address:?} is no address of a server: {problem}; write annal://HOST:PORT, or annals:// for TLS"
+    )]
     Address {
         /// The address.
         address: String,
@@ -41,6 +44,28 @@ pub enum ConnectError {
         /// The server's words.
         problem: String,
     },
+    /// The server does not know this user, or the password is not his.
+    #[error("{address} does not let this client in: {problem}")]
+    Authentication {
+        /// The address.
+        address: String,
+        /// The server's words.
+        problem: String,
+    },
+    /// The connection cannot be encrypted.
+    #[error("no encrypted connection to {address}: {problem}")]
+    Handshake {
+        /// The address.
+        address: String,
+        /// Why.
+        problem: HandshakeError,
+    },
+    /// The server expects an encrypted connection.
+    #[error("{0} speaks TLS only; write annals:// instead of annal://")]
+    Encrypted(String),
+    /// What is to be trusted cannot be read.
+    #[error("{0}")]
+    Trust(String),
     /// There is another store behind the address than before, or the same one restored from a
     /// backup. Positions of before may mean other events now, so the client does not go on.
     #[error("there is now another store or lineage ({store:?}, {lineage:?}) behind the address")]
@@ -117,6 +142,9 @@ pub enum AppendError {
     /// The server refused for a reason that has to do with the connection.
     #[error(transparent)]
     Server(WireError),
+    /// The user of the connection may not do this.
+    #[error("{0}")]
+    Denied(String),
     /// There is no connection; the append is certainly not in the log.
     #[error(transparent)]
     Connection(#[from] ConnectError),
@@ -165,9 +193,51 @@ pub enum ReadError {
     /// The server refused for a reason that has to do with the connection.
     #[error(transparent)]
     Server(WireError),
+    /// The user of the connection may not do this.
+    #[error("{0}")]
+    Denied(String),
     /// There is no connection.
     #[error(transparent)]
     Connection(#[from] ConnectError),
+}
+
+/// Why users were not shown or changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum UserError {
+    /// There is no such user.
+    #[error("there is no user {0:?}")]
+    NotFound(String),
+    /// There is a user of this name, with another password.
+    #[error("there is a user {0:?} already, with another password")]
+    Conflict(String),
+    /// The user of the connection may not do this, or the password shown is wrong.
+    #[error("{0}")]
+    Denied(String),
+    /// The request has a value that cannot be.
+    #[error("{0}")]
+    Invalid(String),
+    /// It may have been done or not: the connection was lost. Ask for the user.
+    #[error("whether it was done is unknown: the connection was lost")]
+    Unknown,
+    /// The server refused for another reason.
+    #[error(transparent)]
+    Server(WireError),
+    /// There is no connection.
+    #[error(transparent)]
+    Connection(#[from] ConnectError),
+}
+
+impl From<WireError> for UserError {
+    fn from(error: WireError) -> Self {
+        match error {
+            WireError::UserNotFound(login) => Self::NotFound(login),
+            WireError::UserConflict(login) => Self::Conflict(login),
+            WireError::Denied(text) => Self::Denied(text),
+            WireError::Invalid(problem) => Self::Invalid(problem),
+            other => Self::Server(other),
+        }
+    }
 }
 
 fn not_a_name(error: InvalidText) -> ConnectError {
@@ -204,6 +274,7 @@ impl From<WireError> for AppendError {
             WireError::IndexRebuilding { done, of } => Self::IndexRebuilding { done, of },
             WireError::Unknown(problem) => Self::Unknown(problem),
             WireError::Storage { text, .. } => Self::Storage(text),
+            WireError::Denied(text) => Self::Denied(text),
             other => Self::Server(other),
         }
     }
@@ -234,6 +305,7 @@ impl From<WireError> for ReadError {
             WireError::IndexRebuilding { done, of } => Self::IndexRebuilding { done, of },
             WireError::Invalid(problem) => Self::Invalid(problem),
             WireError::Storage { text, .. } => Self::Storage(text),
+            WireError::Denied(text) => Self::Denied(text),
             other => Self::Server(other),
         }
     }

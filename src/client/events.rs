@@ -154,7 +154,7 @@ impl Events {
                 Answer::End(_) => return Ok(false),
                 Answer::Error(WireError::GoingAway) => self.running = None,
                 Answer::Error(error) => return Err(error.into()),
-                other => return Err(unexpected(&other)),
+                other => return Err(unexpected(&other).into()),
             }
         }
     }

@@ -13,6 +13,7 @@ use crate::format::checksum::Salt;
 use crate::model::{Lineage, StoreId};
 use crate::protocol::message::Welcome;
 use crate::protocol::{Answer, Request, WireError};
+use crate::tls::ClientTls;
 
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
@@ -21,6 +22,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) options: ClientOptions,
+    tls: Option<ClientTls>,
     current: Mutex<State>,
     /// Held by the one who connects.
     connecting: tokio::sync::Mutex<()>,
@@ -47,7 +49,11 @@ pub(super) enum Trouble {
 
 impl Link {
     pub(super) async fn open(options: ClientOptions) -> Result<Self, ConnectError> {
-        let connection = Connection::open(&options).await?;
+        let tls = match &options.tls {
+            Some(tls) => Some(super::tls::load(tls).await?),
+            None => None,
+        };
+        let connection = Connection::open(&options, tls.as_ref()).await?;
         let welcome = connection.welcome.clone();
         let state = State {
             connection: Some(Arc::new(connection)),
@@ -56,6 +62,7 @@ impl Link {
         };
         Ok(Self {
             options,
+            tls,
             current: Mutex::new(state),
             connecting: tokio::sync::Mutex::default(),
         })
@@ -90,11 +97,9 @@ impl Link {
             if let Some(connection) = self.current()? {
                 return Ok(connection);
             }
-            match Connection::open(&self.options).await {
+            match Connection::open(&self.options, self.tls.as_ref()).await {
                 Ok(connection) => return self.take_over(connection),
-                Err(error @ (ConnectError::Refused { .. } | ConnectError::Protocol(_))) => {
-                    return Err(error);
-                }
+                Err(error) if is_final(&error) => return Err(error),
                 Err(error) if began.elapsed() + pause > self.options.reconnect_within => {
                     return Err(error);
                 }
@@ -161,6 +166,18 @@ impl Link {
             }
         }
     }
+}
+
+/// Whether trying again cannot help.
+fn is_final(error: &ConnectError) -> bool {
+    matches!(
+        error,
+        ConnectError::Refused { .. }
+            | ConnectError::Authentication { .. }
+            | ConnectError::Handshake { .. }
+            | ConnectError::Encrypted(_)
+            | ConnectError::Protocol(_)
+    )
 }
 
 /// Half to all of a pause, so that many clients do not come back at once.

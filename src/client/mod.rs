@@ -26,12 +26,15 @@ mod link;
 mod options;
 mod request;
 mod subscription;
+mod tls;
+mod users;
 
-pub use error::{AppendError, ConnectError, ReadError};
+pub use error::{AppendError, ConnectError, ReadError, UserError};
 pub use events::Events;
-pub use options::ClientOptions;
+pub use options::{ClientOptions, Login, TlsOptions};
 pub use request::{Read, Subscribe};
 pub use subscription::{Notice, Notices, Subscription};
+pub use users::User;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -269,7 +272,7 @@ impl Client {
                 let mut events = runs.iter().flat_map(|run| run.events(self.0.salt()));
                 Ok(events.next().transpose()?)
             }
-            other => Err(unexpected(&other)),
+            other => Err(unexpected(&other).into()),
         }
     }
 
@@ -293,7 +296,7 @@ impl Client {
                     .metadata
                     .map(|metadata| (Revision(metadata.revision), metadata.json.into())),
             }),
-            other => Err(unexpected(&other)),
+            other => Err(unexpected(&other).into()),
         }
     }
 
@@ -326,7 +329,7 @@ impl Client {
                 let streams = streams.map_err(|error| ConnectError::Protocol(error.to_string()))?;
                 Ok((streams, list.more))
             }
-            other => Err(unexpected(&other)),
+            other => Err(unexpected(&other).into()),
         }
     }
 
@@ -353,7 +356,7 @@ impl Client {
     async fn position_of(&self, request: Request) -> Result<Position, ReadError> {
         match self.0.ask(&request).await? {
             Answer::Position(is) => Ok(Position(is.position)),
-            other => Err(unexpected(&other)),
+            other => Err(unexpected(&other).into()),
         }
     }
 
@@ -381,7 +384,7 @@ impl Client {
                     texts: status.texts,
                 })
             }
-            other => Err(unexpected(&other)),
+            other => Err(unexpected(&other).into()),
         }
     }
 }
@@ -396,10 +399,9 @@ impl From<Trouble> for ReadError {
     }
 }
 
-fn unexpected(answer: &Answer) -> ReadError {
+fn unexpected(answer: &Answer) -> ConnectError {
     ConnectError::Protocol(format!(
         "an answer of kind {:#04x} fits no request",
         answer.kind()
     ))
-    .into()
 }

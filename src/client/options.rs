@@ -1,16 +1,26 @@
 //! Where the server is and how to deal with it, as one text: the connection string.
 
+use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use super::ConnectError;
 
 /// How a client connects. From a text:
-/// `annal://HOST[:PORT][?OPTION=VALUE[&OPTION=VALUE..]]`, where the options are `name`,
-/// `connect_timeout_ms`, `reconnect_within_ms` and `credit_bytes`.
+/// `annal[s]://[USER:PASSWORD@]HOST[:PORT][?OPTION=VALUE[&OPTION=VALUE..]]`, where the options are
+/// `name`, `connect_timeout_ms`, `reconnect_within_ms` and `credit_bytes`.
+///
+/// `annals://` is the same over TLS, with the further options `tls_ca`, `tls_name` and `tls_verify`.
+/// In user, password and `tls_ca`, `%40` stands for `@`, and so on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientOptions {
+    /// Who the client is; none for nobody. What it shows is readable on the way unless the
+    /// connection is encrypted.
+    pub login: Option<Login>,
+    /// How the connection is encrypted; none if it is not.
+    pub tls: Option<TlsOptions>,
     /// The server's host name or address. An IPv6 address stands in brackets in the text.
     pub host: String,
     /// The server's port. Default: 2112.
@@ -27,6 +37,47 @@ pub struct ClientOptions {
     pub credit_bytes: u64,
 }
 
+/// A user and his password. Debug output does not show the password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The user.
+    pub user: String,
+    /// His password.
+    pub password: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a connection is encrypted, and with whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsOptions {
+    /// `tls_ca`: a PEM file of those who may have signed the server's certificate. Default: those
+    /// whom the system trusts.
+    pub ca_file: Option<PathBuf>,
+    /// `tls_name`: the name that the certificate is for. Default: the host.
+    pub server_name: Option<String>,
+    /// `tls_verify`: whether the certificate is looked at. Without that nobody knows who answers.
+    /// Default: `true`.
+    pub verify: bool,
+}
+
+impl Default for TlsOptions {
+    fn default() -> Self {
+        Self {
+            ca_file: None,
+            server_name: None,
+            verify: true,
+        }
+    }
+}
+
 impl ClientOptions {
     /// The port of a server that does not say another one.
     pub const PORT: u16 = 2112;
@@ -35,6 +86,8 @@ impl ClientOptions {
     #[must_use]
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self {
+            login: None,
+            tls: None,
             host: host.into(),
             port,
             name: "annal".into(),
@@ -65,25 +118,44 @@ impl ClientOptions {
             "connect_timeout_ms" => self.connect_timeout = Duration::from_millis(number()?),
             "reconnect_within_ms" => self.reconnect_within = Duration::from_millis(number()?),
             "credit_bytes" => self.credit_bytes = number()?.max(1),
+            "tls_ca" => self.tls()?.ca_file = Some(decoded(value)?.into()),
+            "tls_name" => self.tls()?.server_name = Some(decoded(value)?),
+            "tls_verify" => {
+                self.tls()?.verify = value
+                    .parse()
+                    .map_err(|_| format!("{name}={value}: write true or false"))?;
+            }
             _ => {
                 return Err(format!(
                     "there is no option {name:?}; there are name, connect_timeout_ms, \
-                     reconnect_within_ms and credit_bytes"
+                     reconnect_within_ms, credit_bytes, tls_ca, tls_name and tls_verify"
                 ));
             }
         }
         Ok(())
     }
 
+    fn tls(&mut self) -> Result<&mut TlsOptions, &'static str> {
+        self.tls
+            .as_mut()
+            .ok_or("an option of TLS needs an address that begins with annals://")
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
-        let rest = text
-            .strip_prefix("annal://")
-            .ok_or("it does not begin with annal://")?;
+        let (rest, tls) = match (
+            text.strip_prefix("annal://"),
+            text.strip_prefix("annals://"),
+        ) {
+            (Some(rest), _) => (rest, None),
+            (None, Some(rest)) => (rest, Some(TlsOptions::default())),
+            (None, None) => return Err("it begins with neither annal:// nor annals://".into()),
+        };
         let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
         let authority = authority.strip_suffix('/').unwrap_or(authority);
-        if authority.contains('@') {
-            return Err("users and passwords are not supported yet".into());
-        }
+        let (login, authority) = match authority.rsplit_once('@') {
+            Some((login, authority)) => (Some(Login::parse(login)?), authority),
+            None => (None, authority),
+        };
         let (host, port) = match authority.strip_prefix('[') {
             Some(rest) => rest.split_once(']').ok_or("a bracket is not closed")?,
             None => authority.split_at(authority.find(':').unwrap_or(authority.len())),
@@ -99,6 +171,7 @@ impl ClientOptions {
             None => return Err(format!("{port:?} is not a port")),
         };
         let mut options = Self::new(host, port);
+        (options.login, options.tls) = (login, tls);
         for option in query.split('&').filter(|option| !option.is_empty()) {
             let (name, value) = option
                 .split_once('=')
@@ -109,12 +182,50 @@ impl ClientOptions {
     }
 }
 
+impl Login {
+    fn parse(text: &str) -> Result<Self, String> {
+        let (user, password) = text
+            .split_once(':')
+            .ok_or("in front of the @ stand a user, a colon and a password")?;
+        Ok(Self {
+            user: decoded(user)?,
+            password: decoded(password)?,
+        })
+    }
+}
+
+/// A text with its `%XX` replaced by the bytes that they stand for.
+fn decoded(text: &str) -> Result<String, String> {
+    let problem = || "a % is followed by two hexadecimal digits of UTF-8".to_owned();
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut parts = text.split('%');
+    bytes.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
+    for part in parts {
+        let (digits, rest) = part.split_at_checked(2).ok_or_else(problem)?;
+        bytes.push(u8::from_str_radix(digits, 16).map_err(|_| problem())?);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(bytes).map_err(|_| problem())
+}
+
+/// An address without the password that may stand in it.
+fn without_password(address: &str) -> String {
+    let Some((front, host)) = address.rsplit_once('@') else {
+        return address.to_owned();
+    };
+    let start = front.find("://").map_or(0, |start| start + 3);
+    match front.get(start..).and_then(|login| login.split_once(':')) {
+        Some((user, _)) => format!("{}{user}:..@{host}", front.get(..start).unwrap_or_default()),
+        None => address.to_owned(),
+    }
+}
+
 impl FromStr for ClientOptions {
     type Err = ConnectError;
 
     fn from_str(text: &str) -> Result<Self, ConnectError> {
         Self::parse(text).map_err(|problem| ConnectError::Address {
-            address: text.to_owned(),
+            address: without_password(text),
             problem,
         })
     }
@@ -157,6 +268,29 @@ mod tests {
     }
 
     #[test]
+    fn an_address_may_say_who_and_how() {
+        let parsed = |text: &str| text.parse::<ClientOptions>().unwrap();
+        let plain = parsed("annal://ouro:a%40b%3Ac@h:7");
+        let login = plain.login.clone().unwrap();
+        assert_eq!((&*login.user, &*login.password), ("ouro", "a@b:c"));
+        assert_eq!((plain.address().as_str(), &plain.tls), ("h:7", &None));
+        assert!(!format!("{plain:?}").contains("a@b"));
+        let tls = parsed("annals://h?tls_ca=%2Fetc%2Fca.crt&tls_name=n&tls_verify=false");
+        let tls = tls.tls.unwrap();
+        assert_eq!(tls.ca_file.as_deref(), Some("/etc/ca.crt".as_ref()));
+        assert_eq!((tls.server_name.as_deref(), tls.verify), (Some("n"), false));
+    }
+
+    #[test]
+    fn no_error_shows_a_password() {
+        for text in ["annal://me:secret@", "annal://me:secret@h:x", "me:secret@h"] {
+            let error = text.parse::<ClientOptions>().unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("secret") && shown.contains("me"), "{shown}");
+        }
+    }
+
+    #[test]
     fn what_is_no_address_is_refused_with_a_reason() {
         for text in [
             "",
@@ -168,7 +302,11 @@ mod tests {
             "annal://h:65536",
             "annal://[::1",
             "annal://[::1]x",
-            "annal://me:secret@h",
+            "annal://me@h",
+            "annal://me:%zz@h",
+            "annal://me:%e@h",
+            "annal://h?tls_ca=x",
+            "annals://h?tls_verify=perhaps",
             "annal://h?name",
             "annal://h?colour=red",
             "annal://h?connect_timeout_ms=soon",

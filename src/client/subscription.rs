@@ -191,7 +191,7 @@ impl Subscription {
                 }
                 Answer::Error(WireError::GoingAway) => (),
                 Answer::Error(error) => return Err(error.into()),
-                other => return Err(unexpected(&other)),
+                other => return Err(unexpected(&other).into()),
             }
         }
     }
@@ -258,7 +258,7 @@ impl Subscription {
                 self.stop();
                 return Err(error.into());
             }
-            other => return Err(unexpected(&other)),
+            other => return Err(unexpected(&other).into()),
         };
         Ok(Some(Notices::Notice(notice)))
     }

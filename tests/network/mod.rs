@@ -72,7 +72,10 @@ pub(crate) fn options() -> ServerOptions {
 }
 
 pub(crate) fn serve(store: Store, options: ServerOptions) -> Running {
-    let server = Server::bind(store.clone(), options).unwrap();
+    run(Server::bind(store.clone(), options).unwrap(), store)
+}
+
+pub(crate) fn run(server: Server, store: Store) -> Running {
     let address = server.local_addr();
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(async move {
@@ -118,8 +121,16 @@ impl Raw {
     }
 
     pub(crate) async fn connect(address: SocketAddr) -> Self {
+        Self::connect_as(address, Authentication::None).await
+    }
+
+    pub(crate) async fn connect_as(address: SocketAddr, authentication: Authentication) -> Self {
         let mut raw = Self::silent(address).await;
-        raw.send(7, &Request::Hello(hello())).await;
+        let hello = Hello {
+            authentication,
+            ..hello()
+        };
+        raw.send(7, &Request::Hello(hello)).await;
         match raw.next().await {
             (7, Answer::Welcome(welcome)) => raw.welcome = Some(welcome),
             other => panic!("{other:?} answers a hello"),

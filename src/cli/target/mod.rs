@@ -20,6 +20,7 @@ use crate::model::{
 };
 
 use crate::protocol::WireError;
+use crate::tls::HandshakeError;
 
 pub(super) use events::{Events, Query};
 pub(super) use feed::{Feed, Seen};
@@ -305,6 +306,13 @@ async fn connect(address: &str) -> Result<Client, Failure> {
                 "start one with `annal serve`, name another with --server annal://HOST:PORT, or \
                  use a folder with --data DIR"
             }
+            ConnectError::Authentication { .. } => {
+                "say who you are: annal://USER:PASSWORD@HOST:PORT, with --server or in ANNAL_SERVER"
+            }
+            ConnectError::Handshake {
+                problem: HandshakeError::UnknownIssuer,
+                ..
+            } => "name who has signed it: annals://HOST:PORT?tls_ca=FILE",
             _ => return error.into(),
         };
         Failure::from(error).advise(advice)
@@ -316,7 +324,8 @@ impl From<ConnectError> for Failure {
         let exit = match &error {
             ConnectError::Address { .. } => Exit::Usage,
             ConnectError::OtherStore { .. } => Exit::Conflict,
-            ConnectError::Protocol(_) => Exit::Failure,
+            ConnectError::Protocol(_) | ConnectError::Trust(_) => Exit::Failure,
+            ConnectError::Authentication { .. } => Exit::Denied,
             _ => Exit::Unavailable,
         };
         Self::new(exit, error)
@@ -331,9 +340,26 @@ impl From<client::AppendError> for Failure {
                 Exit::Conflict
             }
             E::OverLimit { .. } | E::Invalid(_) => Exit::Usage,
+            E::Denied(_) => Exit::Denied,
             E::Busy | E::IndexRebuilding { .. } | E::Server(WireError::GoingAway) => {
                 Exit::Unavailable
             }
+            E::Connection(cause) => return Self::from(cause.clone()),
+            _ => Exit::Failure,
+        };
+        Self::new(exit, error)
+    }
+}
+
+impl From<client::UserError> for Failure {
+    fn from(error: client::UserError) -> Self {
+        use client::UserError as E;
+        let exit = match &error {
+            E::NotFound(_) => Exit::NotFound,
+            E::Conflict(_) => Exit::Conflict,
+            E::Denied(_) => Exit::Denied,
+            E::Invalid(_) => Exit::Usage,
+            E::Server(WireError::Busy | WireError::GoingAway) => Exit::Unavailable,
             E::Connection(cause) => return Self::from(cause.clone()),
             _ => Exit::Failure,
         };
@@ -351,6 +377,7 @@ impl From<client::ReadError> for Failure {
                 Exit::Unavailable
             }
             E::Invalid(_) => Exit::Usage,
+            E::Denied(_) => Exit::Denied,
             E::Damaged(_) => Exit::Damaged,
             E::Connection(cause) => return Self::from(cause.clone()),
             _ => Exit::Failure,
