@@ -1,5 +1,5 @@
-//! A server with users over real sockets: who is let in, which request needs what, and what is shown
-//! of many streams.
+//! A server with users over real sockets: who is let in, which request needs what, and what is
+//! shown of many streams.
 #![cfg(all(feature = "client", feature = "server"))]
 #![allow(
     clippy::unwrap_used,

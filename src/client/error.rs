@@ -18,7 +18,8 @@ use crate::tls::HandshakeError;
 pub enum ConnectError {
     /// The address cannot be one.
     #[error(
-        "{address:?} is no address of a server: {problem}; write annal://HOST:PORT, or annals:// for TLS"
+        "{address:?} is no address of a server: {problem}; write annal://HOST:PORT, \
+         or annals:// for TLS"
     )]
     Address {
         /// The address.

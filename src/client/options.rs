@@ -11,8 +11,8 @@ use super::ConnectError;
 /// `annal[s]://[USER:PASSWORD@]HOST[:PORT][?OPTION=VALUE[&OPTION=VALUE..]]`, where the options are
 /// `name`, `connect_timeout_ms`, `reconnect_within_ms` and `credit_bytes`.
 ///
-/// `annals://` is the same over TLS, with the further options `tls_ca`, `tls_name` and `tls_verify`.
-/// In user, password and `tls_ca`, `%40` stands for `@`, and so on.
+/// `annals://` is the same over TLS, with the further options `tls_ca`, `tls_name` and
+/// `tls_verify`. In user, password and `tls_ca`, `%40` stands for `@`, and so on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ClientOptions {

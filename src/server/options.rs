@@ -90,9 +90,9 @@ pub enum ServeError {
     #[error(
         "{0} can be reached from other machines, and without encryption and users whoever connects \
          could read and write everything. Give the server both: \
-         annal serve --tcp {0} --users --tls-cert FILE --tls-key FILE (annal cert dev makes two to \
-         try it with); or listen on 127.0.0.1:{port} and put a tunnel or a proxy in front of it; or \
-         say that you mean it: annal serve --tcp {0} --insecure",
+         annal serve --tcp {0} --users --tls-cert FILE --tls-key FILE (annal cert dev makes two \
+         to try it with); or listen on 127.0.0.1:{port} and put a tunnel or a proxy in front of \
+         it; or say that you mean it: annal serve --tcp {0} --insecure",
         port = .0.port()
     )]
     Insecure(SocketAddr),
