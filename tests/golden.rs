@@ -27,7 +27,7 @@ use std::sync::Arc;
 use annal::disk::{Disk, MemoryDisk, SimulatedHost};
 use annal::{
     Background, Direction, OpenError, ReadError, ReadFrom, RecordedEvent, StorageError, Store,
-    StoreOptions,
+    StoreOptions, StreamName,
 };
 
 /// The store that is written today, and stopped in order.
@@ -222,6 +222,37 @@ fn a_store_of_every_version_opens_and_gives_the_same_events() {
             store.close().unwrap();
         }
     }
+}
+
+#[test]
+fn older_tables_are_used_while_they_are_made_again_with_the_newer_kinds_of_keys() {
+    let disk = disk_of(&golden_files("v1"));
+    let host = Arc::new(SimulatedHost::new(2));
+    let store = open(&disk, &host, false);
+    let read = |stream: &str| -> Result<Vec<String>, ReadError> {
+        let stream = StreamName::new(stream.to_owned()).unwrap();
+        let (start, forwards) = (ReadFrom::Start, Direction::Forwards);
+        let links = store.read_resolved(&stream, start, forwards, false)?;
+        links
+            .map(|link| Ok(String::from_utf8(link?.original().data.to_vec()).unwrap()))
+            .collect()
+    };
+    let first: Vec<String> = listing(&store)
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1)?.strip_suffix("@0"))
+        .filter(|stream| stream.starts_with("order-"))
+        .map(str::to_owned)
+        .collect();
+    assert!(!first.is_empty());
+    let orders = read("$ce-order").unwrap();
+    let rebuilding = read("$category-order").unwrap_err();
+    assert!(
+        matches!(rebuilding, ReadError::IndexRebuilding { .. }),
+        "{rebuilding}"
+    );
+    store.maintain().unwrap();
+    assert_eq!(read("$category-order").unwrap(), first);
+    assert_eq!(read("$ce-order").unwrap(), orders);
 }
 
 #[test]

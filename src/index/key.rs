@@ -93,6 +93,24 @@ impl<'a> Posting<'a> {
         StreamMetadata::of_event(stream, event_type, content_type, data)
     }
 
+    /// The keys of the lists that the event is in, but for those of its stream and of the stream it
+    /// describes, of which the index says more. A tag that stands twice comes twice.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Key<'a>> + use<'a> {
+        let is_first = self.revision == Revision::START;
+        let category = self.stream.category();
+        let new = is_first.then_some(Key::NewStreams);
+        let new_in_category = category.filter(|_| is_first).map(Key::CategoryStreams);
+        let deletion = self.is_deletion().then_some(Key::Deletions);
+        let own = [Some(Key::EventType(self.event_type)), new, new_in_category];
+        let other = [
+            category.map(Key::Category),
+            self.correlation_id.map(Key::CorrelationId),
+            deletion,
+        ];
+        let tags = self.tags.iter().map(|tag| Key::Tag(tag));
+        own.into_iter().chain(other).flatten().chain(tags)
+    }
+
     /// Whether it deletes a stream or closes it for ever.
     pub(crate) fn is_deletion(&self) -> bool {
         self.tombstone || self.metadata.is_some_and(StreamMetadata::is_deleted)

@@ -110,29 +110,13 @@ impl Part {
             self.rare_mut(index).tombstone = Some(at);
         } else {
             self.push(index, at, Some(posting.revision.0));
-            if posting.revision == Revision::START {
-                self.add(Kind::NewStreams, "", at);
-            }
         }
         if let (Some(metadata), Some(described)) = (posting.metadata, posting.stream.described()) {
             let index = self.add(Kind::Metadata, described, at);
             self.rare_mut(index).metadata.push(metadata.clone());
         }
-        if let Some(category) = posting.stream.category() {
-            self.add(Kind::Category, category, at);
-            if posting.revision == Revision::START {
-                self.add(Kind::CategoryStreams, category, at);
-            }
-        }
-        if let Some(id) = posting.correlation_id {
-            self.add(Kind::CorrelationId, id, at);
-        }
-        if posting.is_deletion() {
-            self.add(Kind::Deletions, "", at);
-        }
-        self.add(Kind::EventType, posting.event_type, at);
-        for tag in posting.tags {
-            self.add(Kind::Tag, tag, at);
+        for key in posting.keys() {
+            self.add(key.kind(), key.text(), at);
         }
         self.end = posting.position.0 + 1;
         self.log_len_bytes += u64::from(posting.record_len);

@@ -2,6 +2,7 @@
 
 mod model;
 mod places;
+mod versions;
 mod window;
 
 use std::collections::HashMap;
@@ -11,8 +12,9 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use crate::disk::MemoryDisk;
+use crate::disk::{Disk, MemoryDisk};
 use crate::format::state::KnownRequest;
+use crate::format::table::{FOOTER_LEN, Footer};
 use crate::format::unit::RequestEntry;
 use crate::index::ids::request_fingerprint;
 use crate::index::{
@@ -226,6 +228,24 @@ impl Fixture {
 
     pub(super) fn rebuild(&self) {
         while self.index.rebuild_step().unwrap() == Step::Worked {}
+    }
+
+    /// Makes a table one of the first version, unless it is damaged, and opens the index again.
+    pub(super) fn make_old(&mut self, table: &str) {
+        let Ok(bytes) = self.disk.map(table) else {
+            return;
+        };
+        let at = bytes.len() - FOOTER_LEN;
+        let Ok(footer) = Footer::decode(&bytes[at..]) else {
+            return;
+        };
+        let old = Footer {
+            version: 1,
+            ..footer
+        };
+        let at = at.try_into().unwrap();
+        self.disk.corrupt(table, at, &old.encode()).unwrap();
+        self.reopen();
     }
 
     pub(super) fn table_names(&self) -> Vec<String> {

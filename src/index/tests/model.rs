@@ -29,6 +29,7 @@ enum Op {
     Reopen,
     Destroy { table: u8 },
     Corrupt { table: u8, at: u16, bit: u8 },
+    MakeOld { table: u8 },
     Check { pick: u64 },
 }
 
@@ -48,6 +49,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<u8>().prop_map(|table| Op::Destroy { table }),
         1 => (any::<u8>(), any::<u16>(), 0u8..8)
             .prop_map(|(table, at, bit)| Op::Corrupt { table, at, bit }),
+        1 => any::<u8>().prop_map(|table| Op::MakeOld { table }),
         4 => any::<u64>().prop_map(|pick| Op::Check { pick }),
     ]
 }
@@ -118,6 +120,12 @@ fn apply(fixture: &mut Fixture, op: &Op) {
                 let bit = u64::from(*at % 3000) * 8 + u64::from(*bit);
                 let _beyond = fixture.disk.flip_bit(name, bit);
                 fixture.reopen();
+            }
+        }
+        Op::MakeOld { table } => {
+            let names = fixture.table_names();
+            if !names.is_empty() {
+                fixture.make_old(&names[usize::from(*table) % names.len()]);
             }
         }
         Op::Check { pick } => check(fixture, *pick, fixture.index.wants_rebuild()),
