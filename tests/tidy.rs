@@ -56,6 +56,7 @@ const SKIPPED: &[&str] = &[
     "fuzz/target",
     "fuzz/corpus",
     "fuzz/artifacts",
+    "tests/clients/rust/target",
 ];
 
 /// Every text file below `folder`, which is a path from the root of the repository.
