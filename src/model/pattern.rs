@@ -1,13 +1,17 @@
 //! Regular expressions: linear time where that is possible, a bounded number of steps where not.
 
+use fancy_regex::Expr;
 use thiserror::Error;
+
+use super::StreamName;
 
 /// A regular expression that searches anywhere in a text.
 ///
 /// What the `regex` crate takes is searched in time linear in the text. What needs look-around or
-/// back-references, as EventStoreDB's filters may, is searched by backtracking, for at most
-/// [`Self::STEPS_MAX`] steps in one text. A text that takes more is an error, not a mismatch:
-/// whoever asks is told, and no event is left out in silence.
+/// back-references, as EventStoreDB's filters may, is searched by backtracking, which tries no more
+/// than [`Self::TRIES_MAX`] ways through one text; and a pattern whose repetitions make a single
+/// way too long is refused. A text that takes more is an error, not a mismatch: whoever asks is
+/// told, and no event is left out in silence.
 #[derive(Clone)]
 pub struct Pattern(Engine);
 
@@ -28,8 +32,11 @@ pub struct PatternTooCostly {
 }
 
 impl Pattern {
-    /// The most steps back that the search in one text may take.
-    pub const STEPS_MAX: usize = 100_000;
+    /// The most ways through one text that a search may try.
+    pub const TRIES_MAX: usize = 20_000;
+    /// The most steps that one way may take, about: beside look-around and back-references, how
+    /// often the innermost parts are repeated.
+    const WAY_STEPS_MAX: usize = 10_000;
     const COMPILED_BYTES_MAX: usize = 1 << 20;
 
     /// Compiles an expression; the error says what is wrong with it.
@@ -43,8 +50,14 @@ impl Pattern {
             Err(error @ regex::Error::Syntax(_)) => error.to_string(),
             Err(error) => return Err(error.to_string()),
         };
+        let tree = Expr::parse_tree(pattern).map_err(|_| refused.clone())?;
+        let linear_parts = !holds(&tree.expr, &|part| matches!(part, Expr::Backref { .. }));
+        let steps = way_steps(&tree.expr, linear_parts, false);
+        if steps.is_none_or(|steps| steps > Self::WAY_STEPS_MAX) {
+            return Err("it repeats too much, or uses what is not supported".to_owned());
+        }
         let backtracking = fancy_regex::RegexBuilder::new(pattern)
-            .backtrack_limit(Self::STEPS_MAX)
+            .backtrack_limit(Self::TRIES_MAX)
             .delegate_size_limit(Self::COMPILED_BYTES_MAX)
             .delegate_dfa_size_limit(Self::COMPILED_BYTES_MAX)
             .build();
@@ -66,7 +79,7 @@ impl Pattern {
     /// Whether it is found in a text.
     ///
     /// # Errors
-    /// The text took more than [`Self::STEPS_MAX`] steps.
+    /// There are more than [`Self::TRIES_MAX`] ways to try.
     pub fn is_match(&self, text: &str) -> Result<bool, PatternTooCostly> {
         match &self.0 {
             Engine::Linear(regex) => Ok(regex.is_match(text)),
@@ -76,6 +89,45 @@ impl Pattern {
             }),
         }
     }
+}
+
+fn holds(part: &Expr, what: &dyn Fn(&Expr) -> bool) -> bool {
+    what(part) || part.children_iter().any(|child| holds(child, what))
+}
+
+fn looks_around(part: &Expr) -> bool {
+    matches!(part, Expr::LookAround(..) | Expr::AtomicGroup(_))
+}
+
+/// How many steps one way through an expression takes, at most, about; none if that cannot be
+/// said, because the expression calls itself or the like. Failures are counted while searching,
+/// steps between them are not, so they must be few. What is linear by itself counts once.
+/// `is_atomic`: inside of what forgets the other ways when it has found one.
+fn way_steps(part: &Expr, linear_parts: bool, is_atomic: bool) -> Option<usize> {
+    match part {
+        Expr::SubroutineCall(_)
+        | Expr::BackrefWithRelativeRecursionLevel { .. }
+        | Expr::BackrefExistsCondition { .. }
+        | Expr::BacktrackingControlVerb(_)
+        | Expr::Absent(_)
+        | Expr::AstNode(..)
+        | Expr::DefineGroup { .. }
+        | Expr::Conditional { .. } => return None,
+        part if linear_parts && !holds(part, &looks_around) => return Some(1),
+        _ => {}
+    }
+    let is_atomic = is_atomic || looks_around(part);
+    let mut children = part.children_iter();
+    let sum = children.try_fold(1usize, |sum, child| {
+        Some(sum.saturating_add(way_steps(child, linear_parts, is_atomic)?))
+    })?;
+    let times = match part {
+        // Without an upper bound each turn takes at least a byte of a name.
+        Expr::Repeat { hi, .. } if is_atomic => (*hi).min(StreamName::LEN_BYTES_MAX),
+        Expr::Repeat { lo, .. } => *lo,
+        _ => 1,
+    };
+    Some(sum.saturating_mul(times.max(1)))
 }
 
 impl std::fmt::Debug for Pattern {
@@ -101,6 +153,11 @@ mod tests {
         assert!(!found(user_events, "$metadata"));
         assert!(found(r"(?<=order-)\d", "an order-1"));
         assert!(found(r"(a|b)\1", "xbb") && !found(r"(a|b)\1", "ab"));
+        assert!(found(r"(?<q>a|b)\k<q>", "xbb"));
+        let uuid = r"^(?!.*-(?=[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{12}))";
+        assert!(found(uuid, "order-1") && !found(uuid, "order-01234567-89ab-0123456789ab"));
+        // The longest name does not take too many tries.
+        assert!(!found(r"(?!x)order(?<!x)-(?=9)", &"orde".repeat(256)));
     }
 
     #[test]
@@ -114,6 +171,21 @@ mod tests {
             (pattern.as_str(), text)
         );
         assert!(started.elapsed() < std::time::Duration::from_secs(5));
+    }
+
+    /// No way fails here, so nothing but the number of steps bounds it.
+    #[test]
+    fn what_repeats_without_end_is_refused() {
+        for pattern in [
+            r"(?:(?:(?:(?:(?=a)()){50}){50}){50}){50}",
+            r"(?:(?:(?:(?=a)\b*){90}){90}){90}",
+            r"(?:(?>(?:(?=a)()){0,500})){500}",
+            r"(?=(?:(?:(?=a)()){0,200}){0,200})",
+            r"(a)(?:(?:(?:(?:\1?){50}){50}){50}){50}",
+            r"(?=a)(\((?1)*\))",
+        ] {
+            assert!(Pattern::new(pattern).is_err(), "{pattern}");
+        }
     }
 
     #[test]
