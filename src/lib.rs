@@ -58,7 +58,9 @@
 //! *A subscription*: `server` grants it credit; `subscription` reads up to the committed position,
 //! says that it caught up, waits for the keys it follows, and reads on; `engine/read` plans
 //! positions from the `index` and takes verified records from the `log`; the bytes that lie on the
-//! disk are the bytes that go to the client.
+//! disk are the bytes that go to the client. For who wants events instead of bytes,
+//! `subscription/feed.rs` decodes them, numbers those of virtual streams
+//! (`engine/read/listing.rs`) and follows links (`engine/read/resolved.rs`).
 //!
 //! # What always holds
 //!
@@ -108,6 +110,12 @@
 //!
 //! For subscribers and clients:
 //!
+//! * The streams of EventStoreDB's system projections are lists of the index and are never written:
+//!   their links are made when they are read. Stored streams of such names are hidden by them, and
+//!   stay readable by [`Store::read_stream`]. `$et-$deleted` lists deletions beside
+//!   `$et-$metadata`, not instead of it; and where an event was scavenged, its links are gone too.
+//! * A filter whose pattern takes too many tries on a name ends the read with an error. To count
+//!   the name as not matching would lose events in silence.
 //! * Few waiting subscriptions are woken by whoever commits, in microseconds; the dispatcher's
 //!   thread, at most once a millisecond, is for many. Both go through the same list of who waits
 //!   for what.

@@ -314,6 +314,24 @@ fn a_virtual_stream_holds_links_that_are_the_same_each_time() {
 }
 
 #[test]
+fn a_link_to_a_virtual_stream_is_followed_once_to_the_link_there() {
+    let store = store();
+    append_some(&store, "order-1", 2);
+    append(
+        &store,
+        "links",
+        ["1@$ce-order", "2@$ce-order"].map(|to| event("$>", to)),
+    );
+    let links = read(&store, "links", ReadFrom::Start, Direction::Forwards, true).unwrap();
+    let target = links[0].event().unwrap();
+    assert_eq!(
+        (&*target.event_type, data(target)),
+        ("$>", "1@order-1".to_owned())
+    );
+    assert!(links[1].event().is_none() && links[1].link().is_some());
+}
+
+#[test]
 fn what_was_written_under_the_name_of_a_virtual_stream_is_hidden_by_it() {
     let store = store();
     append_some(&store, "$ce-order", 3);

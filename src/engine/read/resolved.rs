@@ -137,12 +137,27 @@ impl Iterator for ResolvedEvents {
 }
 
 impl Reading {
+    /// The event of a stream, stored or virtual, with this revision, if the stream shows it.
+    fn shown(
+        &self,
+        stream: &StreamName,
+        revision: Revision,
+    ) -> Result<Option<RecordedEvent>, ReadError> {
+        let Some(one) = Virtual::of(stream) else {
+            return self.event(stream, revision);
+        };
+        let from = ReadFrom::At(revision);
+        let mut listing = self.listing(one, from, Direction::Forwards)?;
+        let event = listing.next(false)?.and_then(|event| event.into_parts().0);
+        Ok(event.filter(|event| event.revision == revision))
+    }
+
     /// An event with what it points to, if it is a link.
     pub(crate) fn resolve(&self, event: RecordedEvent) -> Result<ResolvedEvent, ReadError> {
         let Some(Link { stream, revision }) = Link::of_event(&event) else {
             return Ok(ResolvedEvent::Plain(event));
         };
-        let target = match self.event(&stream, revision) {
+        let target = match self.shown(&stream, revision) {
             Err(ReadError::StreamNotFound(_) | ReadError::StreamTombstoned(_)) => None,
             other => other?,
         };
