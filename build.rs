@@ -28,6 +28,7 @@ mod grpc {
             .build_client(false)
             .codec_path("crate::grpc::codec::Codec")
             .bytes(".")
+            .btree_map("kurrentdb")
             .include_file("wire.rs")
             .compile_fds(set.clone())
             .expect("what was compiled can be written");

@@ -38,6 +38,11 @@ pub(super) fn position(told: u64) -> Option<Position> {
     told.checked_sub(1).map(Position)
 }
 
+/// A number where it is signed.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 pub(super) fn all_position(position: Position) -> AllStreamPosition {
     let told = told(position);
     AllStreamPosition {

@@ -12,6 +12,7 @@ mod codec;
 mod convert;
 mod features;
 mod http;
+mod incoming;
 mod listen;
 mod manage;
 mod metrics;
@@ -19,6 +20,7 @@ mod node;
 mod options;
 mod status;
 mod streams;
+mod v2;
 mod wire;
 
 pub use options::{GrpcError, GrpcOptions};
@@ -44,6 +46,7 @@ use metrics::Metrics;
 use wire::event_store::client::gossip::gossip_server::GossipServer;
 use wire::event_store::client::server_features::server_features_server::ServerFeaturesServer;
 use wire::event_store::client::streams::streams_server::StreamsServer;
+use wire::kurrentdb::protocol::v2::streams::streams_service_server::StreamsServiceServer;
 
 /// More permits than anybody needs, and as many as a semaphore takes at once.
 const MANY: usize = 1 << 31;
@@ -193,8 +196,15 @@ fn router(shared: &Shared) -> Router {
         .max_decoding_message_size(message_len_max)
         .max_encoding_message_size(usize::MAX)
         .accept_compressed(CompressionEncoding::Gzip);
+    let streams_v2 = StreamsServiceServer::new(v2::StreamsV2 {
+        shared: shared.clone(),
+    });
+    let streams_v2 = streams_v2
+        .max_decoding_message_size(message_len_max)
+        .accept_compressed(CompressionEncoding::Gzip);
     services
         .add_service(streams)
+        .add_service(streams_v2)
         .into_axum_router()
         .reset_fallback()
         .merge(http::routes(shared))

@@ -6,13 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 use prost_types::Any;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tonic::{Code, Status};
 
 use crate::engine::AppendError;
 use crate::grpc::auth::Wish;
 use crate::grpc::convert::{stream_identifier, uuid};
+use crate::grpc::incoming::Incoming;
 use crate::grpc::wire::event_store::client as wire;
 use crate::grpc::wire::event_store::client::streams::Outcome;
 use crate::grpc::wire::event_store::client::{ProposedMessage, StreamIdentifier};
@@ -21,9 +22,6 @@ use crate::model::{
     Append, ContentType, EventType, ExpectedRevision, NewEvent, Position, Receipt, Revision,
     StreamHead, StreamName, VirtualStream,
 };
-
-/// What an append takes of memory while it arrives without being counted, in bytes.
-const UNCOUNTED_LEN_BYTES: usize = 64 * 1024;
 
 /// Why an append was not made.
 #[derive(Debug)]
@@ -232,7 +230,7 @@ pub(super) struct Proposed {
     events: Vec<NewEvent>,
     /// As clients count it.
     len_bytes: usize,
-    counted: Option<OwnedSemaphorePermit>,
+    incoming: Incoming,
 }
 
 impl Proposed {
@@ -249,7 +247,7 @@ impl Proposed {
             expected,
             events: Vec::new(),
             len_bytes: 0,
-            counted: None,
+            incoming: Incoming::default(),
         })
     }
 
@@ -279,29 +277,8 @@ impl Proposed {
                 max: number(limits.append_len_bytes_max),
             });
         }
-        if self.len_bytes > UNCOUNTED_LEN_BYTES {
-            self.count(&shared.incoming)?;
-        }
+        self.incoming.hold(shared, self.len_bytes)?;
         self.events.push(event);
-        Ok(())
-    }
-
-    /// Counts the memory that it takes, if there is so much.
-    fn count(&mut self, incoming: &std::sync::Arc<Semaphore>) -> Result<(), Refused> {
-        let counted = self
-            .counted
-            .as_ref()
-            .map_or(0, OwnedSemaphorePermit::num_permits);
-        let more = u32::try_from(self.len_bytes.saturating_sub(counted)).unwrap_or(u32::MAX);
-        let busy = |_| Refused::Status(status::too_busy());
-        let permit = incoming
-            .clone()
-            .try_acquire_many_owned(more)
-            .map_err(busy)?;
-        match &mut self.counted {
-            Some(counted) => counted.merge(permit),
-            None => self.counted = Some(permit),
-        }
         Ok(())
     }
 
@@ -311,7 +288,7 @@ impl Proposed {
             stream,
             expected,
             events,
-            counted,
+            incoming,
             ..
         } = self;
         let is_empty = events.is_empty();
@@ -328,7 +305,7 @@ impl Proposed {
             stream,
             is_empty,
             answered,
-            counted,
+            incoming,
         }
     }
 }
@@ -338,7 +315,7 @@ pub(super) struct Submitted {
     stream: StreamName,
     is_empty: bool,
     answered: oneshot::Receiver<Result<Receipt, AppendError>>,
-    counted: Option<OwnedSemaphorePermit>,
+    incoming: Incoming,
 }
 
 /// What was written: the last revision of the stream, and the position of the last event.
@@ -356,7 +333,7 @@ impl Submitted {
         within: Duration,
     ) -> Result<Written, Refused> {
         let answered = timeout(within, self.answered).await;
-        drop(self.counted);
+        drop(self.incoming);
         let done = match answered {
             Err(_) => return Err(Refused::Timeout),
             Ok(Err(_)) => return Err(Refused::Status(status::not_ready())),
