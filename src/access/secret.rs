@@ -123,7 +123,7 @@ impl Secrets {
         let nobody = match self.nobody.get() {
             Some(nobody) => nobody,
             None => {
-                let made = self.make(&generate())?;
+                let made = self.make(&Password::generate())?;
                 self.nobody.get_or_init(|| made)
             }
         };
@@ -205,13 +205,18 @@ impl Remembered {
     }
 }
 
-/// A password that nobody guesses: 26 characters that are easy to tell apart.
-pub(super) fn generate() -> Password {
-    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-    let key = random_key();
-    let letter = |byte: &u8| LETTERS.get(usize::from(byte % 32)).copied().unwrap_or(b'a');
-    let text: Vec<u8> = key.iter().take(26).map(letter).collect();
-    Password::new(String::from_utf8_lossy(&text).into_owned())
+impl Password {
+    /// A password that nobody guesses: 26 characters that are easy to tell apart.
+    #[must_use]
+    pub fn generate() -> Self {
+        const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+        let letter = |byte: &u8| {
+            let letter = LETTERS.get(usize::from(byte % 32));
+            letter.copied().map_or('a', char::from)
+        };
+        let text: String = random_key().iter().take(26).map(letter).collect();
+        Self::new(text)
+    }
 }
 
 #[cfg(test)]
@@ -279,7 +284,7 @@ mod tests {
 
     #[test]
     fn generated_passwords_differ_and_debug_shows_none() {
-        let (one, other) = (generate(), generate());
+        let (one, other) = (Password::generate(), Password::generate());
         assert_ne!(one, other);
         assert_eq!(one.reveal().len(), 26);
         assert!(!format!("{one:?}").contains(one.reveal()));

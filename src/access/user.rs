@@ -5,7 +5,7 @@ use thiserror::Error;
 use super::Access;
 use super::principal::Password;
 use super::record::Record;
-use super::secret::{Busy, generate};
+use super::secret::Busy;
 use crate::engine::AppendError;
 
 /// A user, as everybody who may look at users sees him. His password is known to nobody.
@@ -248,7 +248,7 @@ impl Access {
             ("ops", "Operator", "$ops", ops),
         ];
         let make = |(login, full_name, group, given): (&str, &str, &str, Option<Password>)| {
-            let generated = given.is_none().then(generate);
+            let generated = given.is_none().then(Password::generate);
             if let Some(password) = given.as_ref().or(generated.as_ref()) {
                 self.create_user(NewUser {
                     login: login.to_owned(),

@@ -6,6 +6,7 @@
 
 mod append;
 mod bench;
+mod cert;
 mod config;
 mod demo;
 mod export;
@@ -17,6 +18,7 @@ pub mod input;
 pub mod ndjson;
 mod output;
 mod read;
+mod secure;
 mod select;
 mod serve;
 mod sink;
@@ -24,6 +26,7 @@ mod status;
 mod stream;
 mod tail;
 mod target;
+mod user;
 mod values;
 mod verify;
 
@@ -82,6 +85,10 @@ enum Verb {
     Export(export::Args),
     Verify(verify::Args),
     Status(status::Args),
+    #[command(subcommand)]
+    User(user::Verb),
+    #[command(subcommand)]
+    Cert(cert::Verb),
     Bench(bench::Args),
     Demo(demo::Args),
 }
@@ -137,6 +144,8 @@ fn start(cli: Cli) -> Result<(), Failure> {
             Verb::Export(args) => export::run(args, output).await,
             Verb::Verify(args) => verify::run(args, output).await,
             Verb::Status(args) => status::run(args, output).await,
+            Verb::User(verb) => user::run(verb, output).await,
+            Verb::Cert(verb) => cert::run(verb, output),
             Verb::Bench(args) => bench::run(args, output).await,
             Verb::Demo(args) => demo::run(args, output).await,
         }

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::failure::{Exit, Failure};
 use super::output::{Output, faint, strong};
+use super::secure::{Security, SecurityArgs};
 use super::target::{Make, open_folder};
 use crate::engine::{Store, StoreOptions};
 use crate::grpc::{GrpcError, GrpcOptions, GrpcServer};
@@ -53,10 +54,8 @@ pub(super) struct Args {
         default_value = "127.0.0.1:2113,[::1]:2113"
     )]
     http: Addresses,
-    /// Listen where other machines can reach it, though anybody there may read and write all
-    #[arg(long, env = "ANNAL_INSECURE",
-        value_parser = clap::builder::BoolishValueParser::new())]
-    insecure: bool,
+    #[command(flatten)]
+    security: SecurityArgs,
     /// What to write to the standard error beside that: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL", env = "ANNAL_LOG", default_value = "warn")]
     log: tracing_subscriber::filter::LevelFilter,
@@ -113,17 +112,8 @@ impl From<GrpcError> for Failure {
 
 /// Serves until it is told to stop.
 pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
-    if !args.insecure && !args.tcp.ip().is_loopback() {
-        return Err(ServeError::Insecure(args.tcp).into());
-    }
-    let open = args
-        .http
-        .0
-        .iter()
-        .find(|address| !address.ip().is_loopback());
-    if let (Some(address), false) = (open, args.insecure) {
-        return Err(GrpcError::Insecure(*address).into());
-    }
+    args.security.check(&[args.tcp], ServeError::Insecure)?;
+    args.security.check(&args.http.0, GrpcError::Insecure)?;
     tracing_subscriber::fmt()
         .with_max_level(args.log)
         .with_writer(std::io::stderr)
@@ -131,25 +121,29 @@ pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
         .init();
     let stop = Stop::listen()?;
     let store = open_folder(&args.data, Make::Yes)?;
+    let security = args.security.open(&store)?;
+    let _fresh = security.keep_fresh()?;
     let options = ServerOptions {
         address: args.tcp,
-        insecure: args.insecure,
+        insecure: args.security.insecure,
         ..ServerOptions::default()
     };
-    let native = Server::bind(store.clone(), options)?;
+    let (access, certificate) = (&security.access, security.certificate.as_ref());
+    let native = Server::bind_with(access, certificate, options)?;
     let http = match args.http.0.is_empty() {
         true => None,
-        false => Some(GrpcServer::bind(
-            store.clone(),
+        false => Some(GrpcServer::bind_with(
+            access,
+            certificate,
             GrpcOptions {
                 addresses: args.http.0,
-                insecure: args.insecure,
+                insecure: args.security.insecure,
                 ..GrpcOptions::default()
             },
         )?),
     };
     let fronts = Fronts { native, http };
-    announce(&args.data, &store, &fronts, output)?;
+    announce(&args.data, &security, &fronts, output)?;
     fronts.run(stop.wait()).await?;
     let end = store.committed();
     block_in_place(|| store.close())?;
@@ -196,25 +190,36 @@ impl Fronts {
     }
 }
 
-fn announce(folder: &Path, store: &Store, fronts: &Fronts, output: Output) -> Result<(), Failure> {
+fn announce(
+    folder: &Path,
+    security: &Security,
+    fronts: &Fronts,
+    output: Output,
+) -> Result<(), Failure> {
+    let store = security.access.store();
     let (address, http) = (fronts.native.local_addr(), fronts.http());
     let recovery = store.recovery();
     let shown = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let native = security.address(security.scheme(), address);
     let server = match address.port() {
-        2112 if address.ip().is_loopback() => String::new(),
-        _ => format!(" --server annal://{address}"),
+        2112 if address.ip().is_loopback() && security.is_plain() => String::new(),
+        _ => format!(" --server {native}"),
     };
     let mut text = format!(
-        "{} {}\n\n  folder   {}\n  address  annal://{address}\n",
+        "{} {}\n\n  folder   {}\n  address  {native}\n",
         strong("annal"),
         env!("CARGO_PKG_VERSION"),
         shown.display(),
     );
     if let Some(first) = http.first() {
-        text.push_str(&format!("  clients  esdb://{first}?tls=false\n"));
-        text.push_str(&format!("  http     http://{first}\n"));
+        let encrypted = security.certificate.is_some();
+        let clients = security.address("esdb", first);
+        text.push_str(&format!("  clients  {clients}?tls={encrypted}\n"));
+        let scheme = if encrypted { "https" } else { "http" };
+        text.push_str(&format!("  http     {scheme}://{first}\n"));
     }
     text.push_str(&format!("  events   {}\n", store.committed()));
+    text.push_str(&security.first_users());
     if !recovery.created && !recovery.clean_stop {
         text.push_str(&format!("\n{recovery}\n"));
     }
@@ -228,7 +233,9 @@ fn announce(folder: &Path, store: &Store, fronts: &Fronts, output: Output) -> Re
         "notice": "listening",
         "tcp": address.to_string(),
         "http": http,
-        "server": format!("annal://{address}"),
+        "server": format!("{}://{address}", security.scheme()),
+        "users": !security.access.is_open(),
+        "first_users": security.first_users_json(),
         "data": shown.display().to_string(),
         "position": store.committed().0,
         "created": recovery.created,
