@@ -1,4 +1,5 @@
 //! A store in memory with its groups and its clock, for the tests of groups.
+#![allow(dead_code, reason = "each test takes what it needs")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,7 +94,19 @@ impl World {
 
     /// The power goes, and comes back.
     pub(crate) fn cut(&mut self, unsynced: Unsynced) {
+        self.cut_with(unsynced, || {});
+    }
+
+    /// The same; what ends with the process ends when the disk is safe from it.
+    pub(crate) fn cut_with(&mut self, unsynced: Unsynced, end: impl FnOnce()) {
         self.disk = Arc::new(self.disk.power_cut(unsynced));
+        end();
+        self.open = None;
+        self.reopen();
+    }
+
+    /// The process ends in order, and begins again.
+    pub(crate) fn close_and_open(&mut self) {
         self.open = None;
         self.reopen();
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use crate::model::Position;
 use crate::subscription::group::core::{Choice, Core, MemberId};
 use crate::subscription::group::message::{Lane, Seat};
 use crate::subscription::group::seated::Seated;
@@ -22,6 +23,9 @@ pub(super) struct LaneUse {
     pub(super) parking_count: usize,
     /// In an ordered group: events in the parked stream that are not loaded for a replay.
     pub(super) parked_count: u64,
+    /// In an ordered group that was restarted: what lies in front of this position in the lane was
+    /// handled or parked before.
+    pub(super) parked_end: Position,
     /// In an ordered group: one that was replayed failed again, so the ones behind it must not go
     /// before the next replay.
     pub(super) is_broken: bool,
@@ -137,6 +141,7 @@ impl Core {
             }
             let is_parked = match seat {
                 Seat::Replayed(_) => used.is_broken,
+                Seat::Source(position) if position < used.parked_end => return Choice::Finish,
                 Seat::Source(_) => used.parking_count > 0 || used.parked_count > 0,
             };
             if is_parked {

@@ -36,6 +36,8 @@ pub(super) struct InFlight {
     pub(super) member: MemberId,
     pub(super) since_us: i64,
     deadline_us: i64,
+    /// Counts deliveries, so that those of one event are told apart.
+    delivery: u64,
     /// The member has it at hand, and not only on the way.
     taken: bool,
 }
@@ -162,17 +164,22 @@ impl Core {
             return;
         }
         self.buckets.share(&self.members);
-        let held = self.in_flight.iter();
-        let held = held.filter(|(_, one)| one.member == id);
-        let held: Vec<(Seat, bool)> = held.map(|(seat, one)| (*seat, one.taken)).collect();
-        for (seat, taken) in held {
-            let Some(message) = self.take_back(seat) else {
-                continue;
-            };
-            match taken {
-                true => self.retry(message),
-                false => self.wait(message),
-            }
+        let held = self.in_flight.iter().filter(|(_, one)| one.member == id);
+        let held: Vec<Seat> = held.map(|(seat, _)| *seat).collect();
+        for seat in held {
+            self.give_to_others(seat);
+        }
+    }
+
+    /// Takes an event from the member that has it. It counts as tried if the member had it at hand.
+    fn give_to_others(&mut self, seat: Seat) {
+        let is_tried = self.in_flight.get(&seat).is_some_and(|one| one.taken);
+        let Some(message) = self.take_back(seat) else {
+            return;
+        };
+        match is_tried {
+            true => self.retry(message),
+            false => self.wait(message),
         }
     }
 
@@ -184,6 +191,8 @@ impl Core {
         }
         self.waiting.clear();
         self.in_flight.clear();
+        self.parking.clear();
+        self.to_park.clear();
         self.by_id.clear();
         self.deadlines.clear();
         (self.fresh_count, self.len_bytes) = (0, 0);
@@ -192,14 +201,12 @@ impl Core {
     /// The next event for a member.
     pub(super) fn take(&mut self, id: MemberId) -> Option<Delivery> {
         let member = self.members.get_mut(&id)?;
-        while let Some(seat) = member.outbox.pop_front() {
-            let Some(one) = self.in_flight.get_mut(&seat) else {
+        while let Some((seat, delivery)) = member.outbox.pop_front() {
+            // It may have timed out on the way, and be on another one.
+            let one = self.in_flight.get_mut(&seat);
+            let Some(one) = one.filter(|one| one.delivery == delivery) else {
                 continue;
             };
-            // It may have timed out on the way, and be at somebody else.
-            if one.member != id || one.taken {
-                continue;
-            }
             one.taken = true;
             return Some(Delivery {
                 event: one.message.event.clone(),
@@ -249,12 +256,8 @@ impl Core {
             if deadline_us > now_us {
                 break;
             }
-            match self.take_back(seat) {
-                Some(message) => self.retry(message),
-                None => {
-                    self.deadlines.pop_first();
-                }
-            }
+            self.deadlines.pop_first();
+            self.give_to_others(seat);
         }
     }
 
@@ -307,7 +310,7 @@ impl Core {
         let parks = !self.parking_out && !self.to_park.is_empty();
         let replays = self.wanted_replay().is_some() || self.replay.truncation().is_some();
         let closes = self.over.is_some();
-        reads || parks || replays || closes || (!self.writing && self.has_handled_many())
+        reads || parks || replays || closes
     }
 
     /// Gives members what they have room for. Whoever changes anything calls this afterwards.
@@ -327,6 +330,11 @@ impl Core {
             match self.choose(seat, &mut stuck) {
                 Choice::Member(member) => self.deliver(seat, member, now_us),
                 Choice::Park(reason) => self.park_waiting(seat, reason),
+                Choice::Finish => {
+                    if let Some(message) = self.unwait(seat) {
+                        self.finish(&message);
+                    }
+                }
                 Choice::Wait => {}
                 Choice::Full => break,
             }
@@ -373,11 +381,11 @@ impl Core {
         };
         let deadline_us = now_us.saturating_add(timeout_us);
         self.deadlines.insert((deadline_us, seat));
-        self.meter.count();
+        let delivery = self.meter.count();
         if let Some(member) = self.members.get_mut(&id) {
             member.meter.count();
             member.in_flight_count += 1;
-            member.outbox.push_back(seat);
+            member.outbox.push_back((seat, delivery));
             self.wakers.extend(member.waker.take());
         }
         let one = InFlight {
@@ -385,6 +393,7 @@ impl Core {
             member: id,
             since_us: now_us,
             deadline_us,
+            delivery,
             taken: false,
         };
         self.in_flight.insert(seat, one);
@@ -425,7 +434,23 @@ impl Core {
             return;
         }
         message.retry_count += 1;
+        if let (true, Some(lane)) = (self.strategy().is_pinned(), message.lane.clone()) {
+            self.recall(&lane);
+        }
         self.wait(message);
+    }
+
+    /// Takes back what of a lane is still on the way to its member, so that it comes behind what is
+    /// delivered again.
+    fn recall(&mut self, lane: &Lane) {
+        let on_the_way = |one: &InFlight| !one.taken && one.message.lane.as_ref() == Some(lane);
+        let seats = self.in_flight.iter().filter(|(_, one)| on_the_way(one));
+        let seats: Vec<Seat> = seats.map(|(seat, _)| *seat).collect();
+        for seat in seats {
+            if let Some(message) = self.take_back(seat) {
+                self.wait(message);
+            }
+        }
     }
 
     pub(super) fn wait(&mut self, message: Message) {
@@ -460,6 +485,8 @@ impl Core {
 pub(super) enum Choice {
     Member(MemberId),
     Park(Arc<str>),
+    /// It is parked or handled already.
+    Finish,
     Wait,
     /// Nobody has room, so nothing behind it can go either.
     Full,

@@ -148,17 +148,26 @@ impl Hub {
         let mut lanes = Vec::new();
         if entry.definition.settings.strategy == GroupStrategy::Ordered {
             for event in self.parked_events(entry, first)? {
-                lanes.extend(sequence(event?.original()));
+                let event = event?;
+                let parked = event.original();
+                let sequence = sequence(parked);
+                lanes.extend(sequence.map(|sequence| (parked.revision, sequence)));
             }
         }
         if feed.is_none() {
             *feed = Some(self.open_feed(entry)?);
         }
         entry.change_quietly(|core, _| {
-            core.replay.first = first;
+            core.replay.begin_at(first);
             core.forget_parked();
-            for lane in lanes {
-                core.change_lane(&lane, |used| used.parked_count += 1);
+            for (revision, (lane, end)) in lanes {
+                if core.replay.is_done(revision) {
+                    continue;
+                }
+                core.change_lane(&lane, |used| {
+                    used.parked_count += 1;
+                    used.parked_end = used.parked_end.max(end);
+                });
             }
             core.ready = true;
         });
@@ -295,7 +304,9 @@ impl Hub {
             let sequence = sequence(event.original());
             let mut message = Message::new(event, Seat::Replayed(revision), strategy);
             // The key is the one by which it was parked, also if what it links to is gone.
-            message.lane = message.lane.map(|lane| sequence.unwrap_or(lane));
+            message.lane = message
+                .lane
+                .map(|lane| sequence.map_or(lane, |(lane, _)| lane));
             events.push((revision, message));
         }
         entry.change_quietly(|core, _| {

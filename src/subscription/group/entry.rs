@@ -90,6 +90,16 @@ impl Bell {
     pub(super) fn now_us(&self) -> i64 {
         self.clock.now_us()
     }
+
+    /// Nobody is to be rung for any more; a group that waits here would keep the store open.
+    pub(super) fn end(&self) {
+        let mut rung = self.rung.lock();
+        rung.is_over = true;
+        let entries = std::mem::take(&mut rung.entries);
+        drop(rung);
+        drop(entries);
+        self.changed.notify_one();
+    }
 }
 
 impl Entry {
@@ -148,8 +158,11 @@ impl Entry {
     /// Tells the driver that there may be something to do.
     pub(super) fn ring(self: &Arc<Self>) {
         if !self.is_queued.swap(true, Ordering::AcqRel) {
-            self.bell.rung.lock().entries.push(Arc::clone(self));
-            self.bell.changed.notify_one();
+            let mut rung = self.bell.rung.lock();
+            if !rung.is_over {
+                rung.entries.push(Arc::clone(self));
+                self.bell.changed.notify_one();
+            }
         }
     }
 

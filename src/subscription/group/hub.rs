@@ -90,18 +90,17 @@ impl Hub {
         Ok(())
     }
 
-    /// Ends the thread, after the last checkpoints were written.
+    /// Ends the thread, after the last checkpoints were written, and lets go of the store.
     pub(super) fn stop(&self) {
-        let Some(thread) = self.thread.lock().take() else {
-            self.write_last_checkpoints();
-            return;
-        };
-        self.bell.rung.lock().is_over = true;
-        self.bell.changed.notify_one();
-        // A thread cannot wait for its own end.
-        if thread.thread().id() != thread::current().id() {
-            // One that panicked has said so; what it was doing is not needed for safety.
-            let _panicked = thread.join();
+        self.bell.end();
+        match self.thread.lock().take() {
+            None => self.write_last_checkpoints(),
+            // A thread cannot wait for its own end.
+            Some(thread) if thread.thread().id() == thread::current().id() => {}
+            Some(thread) => {
+                // One that panicked has said so; what it was doing is not needed for safety.
+                let _panicked = thread.join();
+            }
         }
     }
 
@@ -127,20 +126,20 @@ impl Hub {
         })
     }
 
+    /// A group is no more.
+    pub(super) fn forget(&self, key: &str) {
+        self.entries.lock().remove(key);
+    }
+
     /// Ends one life of a group. How far it was, if that is not on stable storage.
     pub(super) fn end(&self, entry: &Arc<Entry>, why: MemberError) -> Option<StateChange> {
-        let key = entry.definition.key();
-        let mut entries = self.entries.lock();
-        if entries.get(&key).is_some_and(|one| Arc::ptr_eq(one, entry)) {
-            entries.remove(&key);
-        }
-        drop(entries);
         let checkpoint = entry.change(|core, _| {
             let checkpoint = core.checkpoint_last();
             core.end(why);
             checkpoint
         })?;
         let value = checkpoint.encode();
+        let key = entry.definition.key();
         Some(StateChange::put(StateSpace::GroupCursors, key, value))
     }
 }

@@ -166,10 +166,8 @@ impl Hub {
         let (info, _) = entry.change_quietly(|core, _| {
             let mut info = core.info(entry, is_stream, now_us);
             let checkpoint = core.checkpoint();
-            info.parked_count = bounds.map_or(0, |(first, end)| {
-                end.0
-                    .saturating_sub(core.replay.parked_first().max(first).0)
-            });
+            info.parked_count =
+                bounds.map_or(0, |(first, end)| core.replay.parked_count(first, end));
             info.lag_count = match (is_stream, stream_end) {
                 (false, _) => Some(committed.0.saturating_sub(checkpoint.end.0)),
                 (true, Some(end)) => {

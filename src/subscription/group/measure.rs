@@ -52,8 +52,10 @@ impl Meter {
         }
     }
 
-    pub(super) fn count(&mut self) {
+    /// Counts one more; how many that makes.
+    pub(super) fn count(&mut self) -> u64 {
         self.total_count += 1;
+        self.total_count
     }
 
     pub(super) fn took(&mut self, took_us: i64) {

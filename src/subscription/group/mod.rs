@@ -172,6 +172,7 @@ impl Groups {
             .state(StateChange::remove(StateSpace::Groups, key.clone()))
             .state(StateChange::remove(StateSpace::GroupCursors, key));
         hub.store.append(append)?;
+        hub.forget(&entry.definition.key());
         hub.end(&entry, MemberError::GroupDeleted);
         if hub.parked_bounds(&entry)?.is_some() {
             let delete = Append::delete(entry.parked.clone(), ExpectedRevision::Any);

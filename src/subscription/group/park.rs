@@ -7,8 +7,8 @@ use bytestring::ByteString;
 use serde_json::{Value, json};
 
 use crate::model::{
-    Append, ContentType, EventType, ExpectedRevision, InvalidText, Link, NewEvent, RecordedEvent,
-    Revision, StreamName, Timestamp,
+    Append, ContentType, EventType, ExpectedRevision, InvalidText, Link, NewEvent, Position,
+    RecordedEvent, Revision, StreamName, Timestamp,
 };
 use crate::subscription::group::assign::LaneUse;
 use crate::subscription::group::core::Core;
@@ -19,8 +19,10 @@ use crate::subscription::group::{GroupName, GroupSource};
 /// How many events go to the parked stream at once.
 const PARKED_MAX: usize = 256;
 
-/// The key in a parked event's metadata that says which sequence it belongs to.
+/// The keys in the metadata of what an ordered group has parked: which sequence the event belongs
+/// to, and the position of the original event.
 const SEQUENCE_KEY: &str = "sequence";
+const POSITION_KEY: &str = "position";
 
 /// The stream to which a group parks.
 pub(super) fn parked_stream(
@@ -38,15 +40,22 @@ pub(super) fn parked_metadata(parked: &StreamName, first: Revision) -> Option<Ap
     Append::metadata(parked, ExpectedRevision::Any, json).ok()
 }
 
-/// Which sequence a parked event belongs to.
-pub(super) fn sequence(parked: &RecordedEvent) -> Option<Lane> {
+/// Which sequence of an ordered group a parked event belongs to, and in front of which position
+/// everything of that sequence was handled or parked when it was.
+pub(super) fn sequence(parked: &RecordedEvent) -> Option<(Lane, Position)> {
     let value: Value = serde_json::from_slice(&parked.metadata).ok()?;
     let sequence = value.get(SEQUENCE_KEY)?.as_str()?;
-    Some(Lane(ByteString::from(sequence)))
+    let position = value.get(POSITION_KEY).and_then(Value::as_u64);
+    let end = position.map_or(Position::START, |position| Position(position).next());
+    Some((Lane(ByteString::from(sequence)), end))
 }
 
 /// The event that stands for a parked one: a link to what was delivered.
-fn parked_link(message: &Message, reason: &str, now_us: i64) -> Option<NewEvent> {
+fn parked_link(
+    message: &Message,
+    (sequence, reason): (Option<&Lane>, &str),
+    now_us: i64,
+) -> Option<NewEvent> {
     let original = message.event.original();
     let data = match message.event.event() {
         Some(event) => Bytes::from(format!("{}@{}", event.revision, event.stream)),
@@ -58,8 +67,11 @@ fn parked_link(message: &Message, reason: &str, now_us: i64) -> Option<NewEvent>
         "reason": reason,
         "subscriptionEventNumber": original.revision.0,
     });
-    if let (Some(lane), Some(object)) = (&message.lane, metadata.as_object_mut()) {
+    if let (Some(lane), Some(object)) = (sequence, metadata.as_object_mut()) {
         object.insert(SEQUENCE_KEY.into(), lane.0.to_string().into());
+        if let Seat::Source(position) = message.seat {
+            object.insert(POSITION_KEY.into(), position.0.into());
+        }
     }
     let link = NewEvent::json(EventType::new(Link::EVENT_TYPE).ok()?, data);
     let link = NewEvent {
@@ -74,16 +86,24 @@ impl Core {
     pub(super) fn park(&mut self, mut message: Message, reason: Arc<str>) {
         let seat = message.seat;
         if let (GroupStrategy::Ordered, Some(lane)) = (self.strategy(), message.lane.clone()) {
-            if !self.may_park(&lane) {
+            let is_replayed = matches!(seat, Seat::Replayed(_));
+            if !is_replayed && !self.may_park(&lane) {
                 message.held = true;
                 self.wait(message);
                 return;
             }
-            let replayed = matches!(seat, Seat::Replayed(_));
-            self.change_lane(&lane, |used| {
-                used.parking_count += 1;
-                used.is_broken |= replayed;
-            });
+            // It stays where it is in the parked stream, in front of what follows it there.
+            if let Seat::Replayed(revision) = seat {
+                self.len_bytes -= message.len_bytes;
+                self.replay.keep(revision);
+                self.change_lane(&lane, |used| {
+                    used.parked_count += 1;
+                    used.is_broken = true;
+                });
+                self.mend_lanes();
+                return;
+            }
+            self.change_lane(&lane, |used| used.parking_count += 1);
         }
         self.parking.insert(seat, (message, reason));
         self.to_park.push_back(seat);
@@ -105,9 +125,11 @@ impl Core {
     /// What is to be appended to the parked stream next: the events, and where they stand here.
     pub(super) fn parking_next(&self, now_us: i64) -> (Vec<Seat>, Vec<NewEvent>) {
         let seats = self.to_park.iter().take(PARKED_MAX);
+        let is_ordered = self.strategy() == GroupStrategy::Ordered;
         let link = |seat: &Seat| {
             let (message, reason) = self.parking.get(seat)?;
-            Some((*seat, parked_link(message, reason, now_us)?))
+            let sequence = message.lane.as_ref().filter(|_| is_ordered);
+            Some((*seat, parked_link(message, (sequence, reason), now_us)?))
         };
         seats.filter_map(link).unzip()
     }

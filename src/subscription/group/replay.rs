@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::model::Revision;
 use crate::subscription::group::core::Core;
-use crate::subscription::group::message::{Lane, Message, Seat};
+use crate::subscription::group::message::{Lane, Message};
 
 /// How many replayed events are kept in memory.
 const LOADED_MAX: usize = 500;
@@ -19,6 +19,9 @@ pub(super) struct Replay {
     pub(super) loaded_end: Revision,
     /// Read, and not handled yet.
     unresolved: BTreeSet<Revision>,
+    /// In an ordered group: read, and parked again in the same place, so that the parked stream
+    /// keeps the order of each sequence.
+    kept: BTreeSet<Revision>,
     /// In front of this revision nothing is parked any more, and that is on stable storage.
     pub(super) first: Revision,
     /// A truncation is being written.
@@ -41,10 +44,35 @@ impl Replay {
     }
 
     /// Where the parked stream begins when everything is taken out that was replayed; none if it
-    /// begins there, or too little has changed yet.
+    /// begins there, or a replay is not over.
     pub(super) fn truncation(&self) -> Option<Revision> {
-        (self.is_over() && !self.truncating && self.loaded_end > self.first)
-            .then_some(self.loaded_end)
+        let kept = self.kept.first().copied();
+        let target = kept.unwrap_or(self.loaded_end).min(self.loaded_end);
+        (!self.is_running() && target > self.first).then_some(target)
+    }
+
+    /// Whether an event was replayed and handled, though it is in the parked stream.
+    pub(super) fn is_done(&self, revision: Revision) -> bool {
+        revision < self.loaded_end && !self.kept.contains(&revision)
+    }
+
+    /// One that was replayed is parked again where it is.
+    pub(super) fn keep(&mut self, revision: Revision) {
+        self.unresolved.remove(&revision);
+        self.kept.insert(revision);
+    }
+
+    /// Nothing in front of a revision is parked any more.
+    pub(super) fn begin_at(&mut self, first: Revision) {
+        self.first = first;
+        self.kept = self.kept.split_off(&first);
+    }
+
+    /// How many events are parked, where the parked stream ends in front of a revision.
+    pub(super) fn parked_count(&self, first: Revision, end: Revision) -> u64 {
+        let unread = end.0.saturating_sub(self.loaded_end.max(first).0);
+        let kept = self.kept.range(first..).count();
+        unread + u64::try_from(kept).unwrap_or(u64::MAX)
     }
 
     /// The parked stream begins there, or does not yet.
@@ -54,17 +82,13 @@ impl Replay {
             self.first = self.first.max(first);
         }
     }
-
-    /// The first revision that is parked and was not read for a replay.
-    pub(super) fn parked_first(&self) -> Revision {
-        self.loaded_end.max(self.first)
-    }
 }
 
 impl Core {
     /// Begins to replay up to a revision of the parked stream.
     pub(super) fn begin_replay(&mut self, stop: Revision) {
-        let from = self.replay.parked_first();
+        let unread = self.replay.loaded_end.max(self.replay.first);
+        let from = self.replay.kept.first().copied().unwrap_or(unread);
         if from < stop {
             self.replay.loading = Some((from, stop));
         }
@@ -79,7 +103,10 @@ impl Core {
 
     /// Takes an event that was read from the parked stream.
     pub(super) fn admit_replayed(&mut self, revision: Revision, message: Message) {
-        debug_assert_eq!(message.seat, Seat::Replayed(revision));
+        if self.replay.is_done(revision) {
+            return;
+        }
+        self.replay.kept.remove(&revision);
         self.replay.unresolved.insert(revision);
         if let Some(lane) = message.lane.clone() {
             let unparked = |count: u64| count.saturating_sub(1);
