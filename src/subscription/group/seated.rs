@@ -11,8 +11,7 @@ use crate::subscription::group::message::Seat;
 #[derive(Debug)]
 pub(super) struct Seated {
     pub(super) join: JoinOptions,
-    /// Events on the way to the member, with the number of the delivery; some of them may have timed
-    /// out meanwhile.
+    /// Events on the way to the member, with the number of the delivery; some may have timed out.
     pub(super) outbox: VecDeque<(Seat, u64)>,
     /// Events on the way and at hand.
     pub(super) in_flight_count: usize,
