@@ -182,9 +182,11 @@ impl Front {
         let local = socket.local_addr().unwrap_or(self.address);
         let arrived = move |mut request: Request<Incoming>| {
             let authority = request.uri().authority().cloned();
-            request
-                .extensions_mut()
-                .insert(Arrival { local, authority });
+            request.extensions_mut().insert(Arrival {
+                peer,
+                local,
+                authority,
+            });
             request
         };
         let served = Served {

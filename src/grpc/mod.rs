@@ -18,8 +18,10 @@ mod manage;
 mod metrics;
 mod node;
 mod options;
+mod persistent;
 mod status;
 mod streams;
+mod system;
 mod v2;
 mod wire;
 
@@ -32,6 +34,7 @@ use axum::Router;
 use axum::http::{HeaderValue, Request, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -40,6 +43,7 @@ use tonic::service::Routes;
 
 use crate::access::Access;
 use crate::engine::Store;
+use crate::subscription::Groups;
 use crate::tls::{ServerCertificate, TlsAcceptor};
 use listen::Listeners;
 use metrics::Metrics;
@@ -64,6 +68,8 @@ struct Shared {
     store: Store,
     metrics: Metrics,
     access: Access,
+    /// The consumer groups, from the first call on that is about one.
+    groups: Arc<Mutex<Option<Groups>>>,
     tls: Option<TlsAcceptor>,
     options: Arc<GrpcOptions>,
     /// Reads that may use the disk at once.
@@ -145,6 +151,7 @@ impl GrpcServer {
             access: access.clone(),
             tls,
             metrics: Metrics::new(&store),
+            groups: Arc::default(),
             store,
             reads: permits(options.reads_max),
             incoming: permits(options.incoming_len_bytes_max),
@@ -177,7 +184,9 @@ impl GrpcServer {
                 () = asked.cancelled() => {}
             }
         };
-        listeners.serve(router, &shared, shutdown).await
+        let served = listeners.serve(router, &shared, shutdown).await;
+        shared.leave_groups().await;
+        served
     }
 }
 
@@ -185,7 +194,8 @@ fn router(shared: &Shared) -> Router {
     let gossip = node::Gossip {
         shared: shared.clone(),
     };
-    let services = manage::add(Routes::default(), shared)
+    let services = persistent::add(Routes::default(), shared);
+    let services = manage::add(services, shared)
         .add_service(ServerFeaturesServer::new(features::Features))
         .add_service(GossipServer::new(gossip));
     let message_len_max = shared.options.message_len_bytes_max;

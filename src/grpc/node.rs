@@ -18,6 +18,8 @@ use crate::access::Call;
 /// How a request came; an extension of each.
 #[derive(Clone, Debug)]
 pub(super) struct Arrival {
+    /// Who connected.
+    pub(super) peer: SocketAddr,
     /// The address of this machine that took the connection.
     pub(super) local: SocketAddr,
     /// What the client takes the server's address for, in HTTP/2.
@@ -108,6 +110,7 @@ mod tests {
 
     fn arrival(local: &str, authority: Option<&str>) -> Arrival {
         Arrival {
+            peer: "127.0.0.1:9".parse().expect("it is an address"),
             local: local.parse().expect("it is an address"),
             authority: authority.map(|text| text.parse().expect("it is an authority")),
         }

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "not every test needs all of it")]
 
 pub(crate) mod append;
+pub(crate) mod group;
 pub(crate) mod http;
 pub(crate) mod read;
 

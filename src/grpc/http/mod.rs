@@ -5,6 +5,7 @@
 mod asked;
 mod cluster;
 mod stats;
+mod subscriptions;
 
 use axum::Router;
 use axum::extract::Query;
@@ -26,6 +27,7 @@ pub(super) fn routes(shared: &Shared) -> Router {
         .route("/metrics", get(stats::metrics))
         .route("/stats", get(stats::stats))
         .merge(cluster::routes())
+        .merge(subscriptions::routes())
         .with_state(shared.clone())
 }
 

@@ -220,7 +220,10 @@ fn checked(options: FilterOptions) -> Result<(EventFilter, u64), Status> {
 }
 
 /// A pattern goes before prefixes; with neither nothing is chosen.
-pub(super) fn filter(target: FilterTarget, expression: Expression) -> Result<EventFilter, Status> {
+pub(in crate::grpc) fn filter(
+    target: FilterTarget,
+    expression: Expression,
+) -> Result<EventFilter, Status> {
     let Expression { regex, prefix } = expression;
     let filter = match (regex.is_empty(), prefix.is_empty()) {
         (false, _) => EventFilter::pattern(target, &regex),

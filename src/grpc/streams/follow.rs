@@ -59,10 +59,14 @@ pub(super) async fn begin(
         live: false,
     };
     tokio::spawn(run(shared.clone(), Box::new(following), sender, place));
-    let confirmation = message(Content::Confirmation(SubscriptionConfirmation {
+    Ok(Replies::endless(vec![confirmation()], more))
+}
+
+/// The message that every subscription begins with.
+pub(super) fn confirmation() -> ReadResp {
+    message(Content::Confirmation(SubscriptionConfirmation {
         subscription_id: Uuid::new_v4().to_string(),
-    }));
-    Ok(Replies::endless(vec![confirmation], more))
+    }))
 }
 
 /// Follows until the client goes, the server stops, or something ends it, which is then said.

@@ -2,8 +2,8 @@
 //!
 //! `asked.rs` makes a checked question of what a client sends. `read.rs` answers with what is
 //! there, `follow.rs` goes on with what is committed, and both hand their messages to `replies.rs`,
-//! in chunks that `sight.rs` has looked through. `append.rs`, `batch.rs` and `end.rs` change
-//! streams; `proposed.rs` is what they share.
+//! in chunks that `sight.rs` has looked through; `state.rs` answers for streams that show state.
+//! `append.rs`, `batch.rs` and `end.rs` change streams; `proposed.rs` is what they share.
 //!
 //! What always holds: a slow client holds a few chunks and stops its reader. A subscription begins
 //! with its confirmation and never ends with `OK`.
@@ -17,6 +17,7 @@ mod proposed;
 mod read;
 mod replies;
 mod sight;
+mod state;
 
 use tonic::{Request, Response, Status, Streaming};
 
@@ -26,6 +27,7 @@ use super::wire::event_store::client::streams::{
     ReadResp, TombstoneReq, TombstoneResp, streams_server,
 };
 use crate::model::Ending;
+pub(super) use asked::filter;
 use asked::{Asked, What};
 use replies::Replies;
 
@@ -44,6 +46,10 @@ impl streams_server::Streams for Streams {
         let caller = self.shared.caller(&request).await?;
         let Asked { what, showing } = Asked::of(request.into_inner())?;
         self.shared.allow(&caller, what.wish()).await?;
+        if let Some(of) = what.state() {
+            let replies = state::begin(&self.shared, of, what, showing).await?;
+            return Ok(Response::new(replies));
+        }
         let replies = match what {
             What::Read(read) => read::begin(&self.shared, caller, read, showing).await?,
             What::Follow(follow) => follow::begin(&self.shared, caller, follow, showing).await?,

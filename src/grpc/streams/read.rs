@@ -87,7 +87,7 @@ async fn advance(shared: &Shared, mut walk: Box<Walk>) -> Result<(Box<Walk>, Ste
     stepped.await
 }
 
-fn not_found(stream: &StreamName) -> ReadResp {
+pub(super) fn not_found(stream: &StreamName) -> ReadResp {
     message(Content::StreamNotFound(StreamNotFound {
         stream_identifier: Some(stream_identifier(stream)),
     }))
