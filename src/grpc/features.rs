@@ -34,6 +34,10 @@ const SERVICES: &[Service] = &[
         ],
     ),
     (
+        "kurrentdb.protocol.v2.streams.streamsservice",
+        &[("appendsession", &[]), ("appendrecords", &[])],
+    ),
+    (
         "event_store.client.persistent_subscriptions.persistentsubscriptions",
         &[
             ("create", BOTH),
