@@ -1,4 +1,4 @@
-//! Reads of what is warm: the whole log, one stream, single events.
+//! Reads of what is warm: the whole log, a virtual stream, one stream, single events.
 
 use annal::{Direction, Position, ReadFrom, Revision, StreamName};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -28,6 +28,16 @@ fn reads(c: &mut Criterion) {
             while events.next_batch().expect("the log is read").is_some() {}
         });
     });
+    let category = StreamName::new("$ce-filled").expect("a short name");
+    for (name, resolve_links) in [("links", false), ("links followed", true)] {
+        group.bench_function(format!("virtual stream, {name}"), |b| {
+            b.iter(|| {
+                let (start, forwards) = (ReadFrom::Start, Direction::Forwards);
+                let links = store.read_resolved(&category, start, forwards, resolve_links);
+                links.expect("the category is read").count()
+            });
+        });
+    }
     group.throughput(Throughput::Elements(common::count(EACH)));
     for direction in [Direction::Forwards, Direction::Backwards] {
         let from = match direction {

@@ -461,3 +461,76 @@ fn a_stopped_projection_shows_nothing_new_until_it_runs_again() {
     assert_eq!(waiting.join().unwrap(), (both.clone(), both));
     assert_eq!(links(&store, "$ce-order").unwrap().len(), 4);
 }
+
+/// What a feed delivered until the last event came: number and position of each link.
+fn follow(mut feed: Feed, last: Position) -> Vec<(u64, u64)> {
+    let mut delivered = Vec::new();
+    while feed.position() <= last {
+        if let FeedNotice::Events(events) = next(&mut feed) {
+            delivered.extend(events.iter().map(|event| {
+                let link = event.original();
+                (link.revision.0, link.position.0)
+            }));
+        }
+    }
+    delivered
+}
+
+#[test]
+fn feeds_deliver_each_number_once_while_writers_write_and_tables_are_made() {
+    const EVENTS: u64 = 4 * 250;
+    let disk = MemoryDisk::new();
+    let store = open(&disk, Background::Threads);
+    let names = [
+        "$ce-order",
+        "$et-Happened",
+        "$bc-7",
+        "$category-order",
+        "$streams",
+    ];
+    // The last event is in every one of these streams.
+    let last = Position(EVENTS);
+    let followers: Vec<_> = (0..3)
+        .flat_map(|_| names)
+        .map(|stream| {
+            let feed = feed(&store, stream, SubscribeFrom::Start);
+            (stream, std::thread::spawn(move || follow(feed, last)))
+        })
+        .collect();
+    let metadata = r#"{"$correlationId":"7"}"#;
+    let writers = (0..4).map(|writer| {
+        let store = store.clone();
+        std::thread::spawn(move || {
+            for number in 0..250 {
+                let kind = if number % 3 == 0 { "Happened" } else { "Other" };
+                let conversation = if number % 5 == 0 { metadata } else { "" };
+                let stream = format!("order-{writer}-{}", number / 2);
+                let one = event(kind, "{}").with_metadata(conversation);
+                append(&store, &stream, [one]);
+            }
+        })
+    });
+    for writer in writers.collect::<Vec<_>>() {
+        writer.join().unwrap();
+    }
+    append(
+        &store,
+        "order-last",
+        [event("Happened", "{}").with_metadata(metadata)],
+    );
+    for (stream, follower) in followers {
+        let delivered = follower.join().unwrap();
+        let all = read(&store, stream, ReadFrom::Start, Direction::Forwards, false).unwrap();
+        let all = all
+            .iter()
+            .map(|one| (one.original().revision.0, one.original().position.0));
+        assert_eq!(delivered, all.collect::<Vec<_>>(), "{stream}");
+        let numbers = delivered.iter().map(|(number, _)| *number);
+        assert!(
+            numbers.eq(0..u64::try_from(delivered.len()).unwrap()),
+            "{stream}"
+        );
+    }
+    assert!(store.stats().tables > 0);
+    check(&store);
+}
