@@ -8,41 +8,19 @@
 
 mod grpc_client;
 
-use grpc_client::Served;
-use grpc_client::append::{ANY, Appended, NO_STREAM, events};
-use grpc_client::read::{of_all, of_stream, value};
-use grpc_client::v1::streams::read_resp::Content;
-
-#[tokio::test]
-async fn what_is_appended_is_read_back() {
-    let served = Served::start().await;
-    let appended = served
-        .append("order-1", NO_STREAM, events(3))
-        .await
-        .unwrap();
-    assert_eq!(appended, Appended::Success(Some(2), Some(3)));
-    let read = served.read_events(of_stream("order-1")).await.unwrap();
-    let revisions: Vec<u64> = read.iter().map(|event| event.stream_revision).collect();
-    assert_eq!(revisions, [0, 1, 2]);
-    assert_eq!(read[2].commit_position, appended.position());
-    assert_eq!(value(&read[0], "type"), "Counted");
-    assert_eq!(value(&read[0], "content-type"), "application/json");
-    let ticks: u64 = value(&read[0], "created").parse().unwrap();
-    assert!(ticks / 10_000_000 > 1_700_000_000);
-    assert_eq!(served.read_events(of_all()).await.unwrap(), read);
-}
-
-#[tokio::test]
-async fn a_subscription_goes_from_the_past_to_what_comes() {
-    let served = Served::start().await;
-    served.fill("a", 2).await;
-    let mut following = served.follow(of_stream("a")).await;
-    assert_eq!(following.event().await.stream_revision, 0);
-    assert_eq!(following.event().await.stream_revision, 1);
-    match following.next().await.unwrap() {
-        Content::CaughtUp(caught_up) => assert_eq!(caught_up.stream_revision, Some(1)),
-        other => panic!("{other:?}"),
-    }
-    served.append("a", ANY, events(1)).await.unwrap();
-    assert_eq!(following.event().await.stream_revision, 2);
-}
+#[path = "grpc_streams/access.rs"]
+mod access;
+#[path = "grpc_streams/append.rs"]
+mod append;
+#[path = "grpc_streams/batch.rs"]
+mod batch;
+#[path = "grpc_streams/end.rs"]
+mod end;
+#[path = "grpc_streams/filter.rs"]
+mod filter;
+#[path = "grpc_streams/follow.rs"]
+mod follow;
+#[path = "grpc_streams/input.rs"]
+mod input;
+#[path = "grpc_streams/read.rs"]
+mod read;

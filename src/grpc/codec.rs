@@ -1,11 +1,23 @@
 //! Messages as bytes: protobuf, as everywhere; but what cannot be decoded is the caller's fault.
 
+use axum::http::{HeaderValue, Response};
 use prost::Message;
 use tonic::Status;
 use tonic::codec::{Codec as TonicCodec, DecodeBuf, Decoder as TonicDecoder};
 use tonic_prost::{ProstCodec, ProstEncoder};
 
 use super::status;
+
+/// Corrects the status of a call whose request could not be read, before anybody here saw it.
+pub(super) fn blame<B>(mut response: Response<B>) -> Response<B> {
+    let headers = response.headers_mut();
+    // Ours have the trailer that tells what they are.
+    let internal = headers.get("grpc-status").is_some_and(|code| code == "13");
+    if internal && !headers.contains_key("exception") {
+        headers.insert("grpc-status", HeaderValue::from_static("3"));
+    }
+    response
+}
 
 /// Encodes `T` and decodes `U`.
 #[derive(Debug)]

@@ -32,7 +32,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{HeaderValue, Request, StatusCode, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -219,6 +219,7 @@ fn router(shared: &Shared) -> Router {
         .reset_fallback()
         .merge(http::routes(shared))
         .fallback(unknown)
+        .layer(map_response(async |response| codec::blame(response)))
         .layer(from_fn_with_state(shared.metrics.clone(), metrics::count))
 }
 

@@ -163,6 +163,14 @@ pub(super) fn write_timeout() -> Status {
     Status::aborted("Operation timed out: the write was not acknowledged in time")
 }
 
+/// Why no further message of a call can be taken. What cannot be read is the caller's fault.
+pub(super) fn of_incoming(error: Status) -> Status {
+    match error.code() {
+        Code::Internal => invalid(error.message()),
+        _ => error,
+    }
+}
+
 /// What was asked for makes no sense.
 pub(super) fn invalid(problem: impl Into<String>) -> Status {
     Status::invalid_argument(problem)

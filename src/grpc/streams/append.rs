@@ -39,7 +39,7 @@ pub(super) async fn append(
         let expected = expected(&options)?;
         let stream = writable(options.stream_identifier)?;
         let mut proposed = Proposed::begin(shared, caller, stream, expected).await?;
-        while let Some(request) = requests.message().await? {
+        while let Some(request) = requests.message().await.map_err(status::of_incoming)? {
             match request.content {
                 Some(Content::ProposedMessage(message)) => proposed.take(shared, message)?,
                 Some(Content::Options(_)) | None => {

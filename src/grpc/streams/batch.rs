@@ -93,7 +93,7 @@ impl BatchCall {
     async fn take_all(&mut self, requests: &mut Streaming<BatchAppendReq>) -> Result<(), Status> {
         loop {
             let request = tokio::select! {
-                request = requests.message() => request?,
+                request = requests.message() => request.map_err(status::of_incoming)?,
                 () = self.sender.closed() => return Ok(()),
             };
             let Some(request) = request else {

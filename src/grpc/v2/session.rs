@@ -8,13 +8,13 @@ use super::record::stream;
 use super::refused::{Refused, invalid};
 use super::transaction::{Transaction, allow, expected};
 use crate::access::Principal;
-use crate::grpc::Shared;
 use crate::grpc::auth::Wish;
 use crate::grpc::convert::{signed, told};
 use crate::grpc::wire::kurrentdb::protocol::v2::streams::{
     AppendRequest, AppendResponse, AppendSessionResponse,
 };
-use crate::model::ExpectedRevision;
+use crate::grpc::{Shared, status};
+use crate::model::{ExpectedRevision, Revision, StreamName};
 
 /// Makes the append of a session.
 pub(super) async fn append(
@@ -24,7 +24,7 @@ pub(super) async fn append(
 ) -> Result<AppendSessionResponse, Refused> {
     let mut transaction = Transaction::default();
     let mut named = HashSet::new();
-    while let Some(request) = requests.message().await? {
+    while let Some(request) = requests.message().await.map_err(status::of_incoming)? {
         let AppendRequest {
             stream: name,
             records,
@@ -52,12 +52,11 @@ pub(super) async fn append(
         return Err(Refused::NoRequests);
     }
     let receipt = transaction.commit(shared).await?;
-    let response =
-        |(stream, revision): (crate::model::StreamName, crate::model::Revision)| AppendResponse {
-            stream: stream.to_string(),
-            stream_revision: signed(revision.0),
-            position: None,
-        };
+    let response = |(stream, revision): (StreamName, Revision)| AppendResponse {
+        stream: stream.to_string(),
+        stream_revision: signed(revision.0),
+        position: None,
+    };
     Ok(AppendSessionResponse {
         output: receipt.revisions.into_iter().map(response).collect(),
         position: signed(receipt.last.map_or(0, told)),

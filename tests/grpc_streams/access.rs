@@ -1,0 +1,174 @@
+//! Users: who is let in, and what he may do.
+
+use annal::access::{Access, AccessMode, AccessOptions, NewUser, Password};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use tokio_stream::iter;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Request};
+
+use crate::grpc_client::append::{ANY, Appended, events, messages};
+use crate::grpc_client::read::{of_all, of_stream};
+use crate::grpc_client::v1::RecordedEvent;
+use crate::grpc_client::v1::streams::ReadReq;
+use crate::grpc_client::v1::streams::read_req::Options;
+use crate::grpc_client::v1::streams::read_resp::Content;
+use crate::grpc_client::{Served, trailer};
+
+async fn guarded() -> Served {
+    let access = |store| {
+        let options = AccessOptions {
+            mode: AccessMode::Users,
+            hash_memory_kib: 8,
+            hash_passes: 1,
+            ..AccessOptions::default()
+        };
+        let access = Access::new(store, &options);
+        for (login, group) in [("admin", "$admins"), ("ada", "clerks")] {
+            access
+                .create_user(NewUser {
+                    login: login.to_owned(),
+                    full_name: login.to_owned(),
+                    groups: vec![group.to_owned()],
+                    password: Password::new("secret"),
+                })
+                .unwrap();
+        }
+        access
+    };
+    Served::guarded(Default::default(), Default::default(), access).await
+}
+
+/// A request as a user sends it; without a user, nothing is shown.
+fn signed<T>(message: T, user: Option<(&str, &str)>) -> Request<T> {
+    let mut request = Request::new(message);
+    if let Some((login, password)) = user {
+        let shown = BASE64_STANDARD.encode(format!("{login}:{password}"));
+        let value = MetadataValue::try_from(format!("Basic {shown}")).unwrap();
+        request.metadata_mut().insert("authorization", value);
+    }
+    request
+}
+
+const ADMIN: Option<(&str, &str)> = Some(("admin", "secret"));
+const ADA: Option<(&str, &str)> = Some(("ada", "secret"));
+
+async fn append(
+    served: &Served,
+    user: Option<(&str, &str)>,
+    stream: &str,
+) -> Result<Appended, tonic::Status> {
+    let messages = iter(messages(stream, Some(ANY), events(1)));
+    let response = served.streams().append(signed(messages, user)).await?;
+    Ok(Appended::of(response.into_inner()))
+}
+
+async fn read(
+    served: &Served,
+    user: Option<(&str, &str)>,
+    options: Options,
+) -> Result<Vec<RecordedEvent>, tonic::Status> {
+    let request = ReadReq {
+        options: Some(options),
+    };
+    let response = served.streams().read(signed(request, user)).await?;
+    let mut messages = response.into_inner();
+    let mut events = Vec::new();
+    while let Some(message) = messages.message().await? {
+        match message.content.unwrap() {
+            Content::Event(event) => events.push(event.event.unwrap()),
+            other => panic!("{other:?}"),
+        }
+    }
+    Ok(events)
+}
+
+#[tokio::test]
+async fn each_is_let_in_as_far_as_his_roles_go() {
+    let served = guarded().await;
+    append(&served, ADA, "order-1").await.unwrap();
+    append(&served, ADMIN, "$private").await.unwrap();
+    assert_eq!(
+        read(&served, ADA, of_stream("order-1"))
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    assert_eq!(read(&served, ADMIN, of_all()).await.unwrap().len(), 2);
+    for denied in [
+        read(&served, ADA, of_all()).await.unwrap_err(),
+        read(&served, ADA, of_stream("$private")).await.unwrap_err(),
+        append(&served, ADA, "$private").await.unwrap_err(),
+        read(&served, None, of_stream("order-1")).await.unwrap_err(),
+        append(&served, None, "order-1").await.unwrap_err(),
+    ] {
+        assert_eq!(denied.code(), Code::PermissionDenied);
+        assert_eq!(trailer(&denied, "exception"), Some("access-denied"));
+        assert_eq!(denied.message(), "Access Denied");
+    }
+    for user in [("ada", "wrong"), ("nobody", "secret")] {
+        let status = read(&served, Some(user), of_stream("order-1"))
+            .await
+            .unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated);
+        assert_eq!(trailer(&status, "exception"), None);
+    }
+}
+
+#[tokio::test]
+async fn of_many_streams_each_sees_those_that_he_may_read() {
+    let served = guarded().await;
+    let acl = r#"{"$acl":{"$r":"$admins"}}"#;
+    let mut hiding = events(1);
+    hiding[0].metadata = crate::grpc_client::append::entries(&[
+        ("type", "$metadata"),
+        ("content-type", "application/json"),
+    ]);
+    hiding[0].data = acl.as_bytes().to_vec().into();
+    let messages = iter(messages("$$order-2", Some(ANY), hiding));
+    served
+        .streams()
+        .append(signed(messages, ADMIN))
+        .await
+        .unwrap();
+    append(&served, ADMIN, "order-1").await.unwrap();
+    append(&served, ADMIN, "order-2").await.unwrap();
+    let settings = r#"{"$systemStreamAcl":{"$r":["$admins","clerks"]}}"#;
+    let mut opening = events(1);
+    opening[0].data = settings.as_bytes().to_vec().into();
+    let messages = iter(crate::grpc_client::append::messages(
+        "$settings",
+        Some(ANY),
+        opening,
+    ));
+    served
+        .streams()
+        .append(signed(messages, ADMIN))
+        .await
+        .unwrap();
+    let all = read(&served, ADA, of_all()).await.unwrap();
+    let names: Vec<_> = all
+        .iter()
+        .map(|event| event.stream_identifier.clone().unwrap().stream_name)
+        .collect();
+    assert!(names.iter().any(|name| name == "order-1"), "{names:?}");
+    assert!(names.iter().all(|name| name != "order-2"), "{names:?}");
+    let denied = read(&served, ADA, of_stream("order-2")).await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn where_there_are_no_users_whatever_is_shown_is_let_in() {
+    let served = Served::start().await;
+    append(&served, Some(("who", "ever")), "$a").await.unwrap();
+    let mut request = signed(
+        ReadReq {
+            options: Some(of_all()),
+        },
+        None,
+    );
+    let value = MetadataValue::from_static("Bearer nonsense");
+    request.metadata_mut().insert("authorization", value);
+    served.streams().read(request).await.unwrap();
+}

@@ -1,0 +1,150 @@
+//! What no client sends: the answer is a status of the protocol, never a fault.
+
+use std::str::FromStr;
+
+use proptest::prelude::*;
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::{Code, Request, Status};
+
+use crate::grpc_client::Served;
+use crate::grpc_client::append::ANY;
+
+/// Bytes as they are.
+#[derive(Clone, Default)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Vec<u8>;
+    type Decode = usize;
+    type Encoder = Self;
+    type Decoder = Self;
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Vec<u8>;
+    type Error = Status;
+    fn encode(&mut self, item: Vec<u8>, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        bytes::BufMut::put_slice(out, &item);
+        Ok(())
+    }
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::default()
+    }
+}
+
+impl Decoder for Raw {
+    type Item = usize;
+    type Error = Status;
+    fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<usize>, Status> {
+        let len = bytes::Buf::remaining(bytes);
+        bytes::Buf::advance(bytes, len);
+        Ok(Some(len))
+    }
+}
+
+const METHODS: [&str; 7] = [
+    "event_store.client.streams.Streams/Read",
+    "event_store.client.streams.Streams/Append",
+    "event_store.client.streams.Streams/BatchAppend",
+    "event_store.client.streams.Streams/Delete",
+    "event_store.client.streams.Streams/Tombstone",
+    "kurrentdb.protocol.v2.streams.StreamsService/AppendSession",
+    "kurrentdb.protocol.v2.streams.StreamsService/AppendRecords",
+];
+
+/// How a call ends whose messages are these bytes.
+async fn call(served: &Served, method: &str, messages: Vec<Vec<u8>>) -> Option<Status> {
+    let mut client = tonic::client::Grpc::new(served.channel());
+    client.ready().await.unwrap();
+    let path = PathAndQuery::from_str(&format!("/{method}")).unwrap();
+    let request = Request::new(tokio_stream::iter(messages));
+    let ended = async {
+        let answered = client.streaming(request, path, Raw).await;
+        let mut responses = match answered {
+            Ok(responses) => responses.into_inner(),
+            Err(status) => return Some(status),
+        };
+        // A few messages are enough: a subscription has no end.
+        for _ in 0..3 {
+            match responses.message().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return None,
+                Err(status) => return Some(status),
+            }
+        }
+        None
+    };
+    let within = std::time::Duration::from_millis(500);
+    tokio::time::timeout(within, ended).await.unwrap_or(None)
+}
+
+fn assert_of_the_protocol(method: &str, messages: &[Vec<u8>], status: &Status) {
+    let fault = matches!(
+        status.code(),
+        Code::Internal | Code::Unknown | Code::DataLoss | Code::Cancelled
+    );
+    assert!(!fault, "{method} {messages:?}: {status:?}");
+}
+
+/// Bytes that often are fields of a message, some of them messages again.
+fn message() -> impl Strategy<Value = Vec<u8>> {
+    let field = |inner: BoxedStrategy<Vec<u8>>| {
+        (1u8..12, inner).prop_map(|(number, inner)| {
+            let mut bytes = vec![number << 3 | 2, u8::try_from(inner.len()).unwrap_or(0)];
+            bytes.extend(inner);
+            bytes
+        })
+    };
+    let number = (1u8..12, any::<u8>()).prop_map(|(number, value)| vec![number << 3, value & 127]);
+    let text = prop::collection::vec(any::<u8>(), 0..12);
+    let leaf = prop_oneof![field(text.boxed()), number, Just(Vec::new())];
+    leaf.prop_recursive(4, 24, 4, move |inner| {
+        let fields = prop::collection::vec(inner, 0..4).prop_map(|all| all.concat());
+        field(fields.boxed())
+    })
+}
+
+#[test]
+fn whatever_arrives_the_answer_is_of_the_protocol() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let served = runtime.block_on(Served::start());
+    runtime.block_on(served.fill("a", 3));
+    let config = ProptestConfig {
+        cases: 400,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let messages = prop::collection::vec(
+        prop_oneof![4 => message(), 1 => prop::collection::vec(any::<u8>(), 0..40)],
+        0..4,
+    );
+    proptest!(config, |(method in prop::sample::select(&METHODS[..]), messages in messages)| {
+        let status = runtime.block_on(call(&served, method, messages.clone()));
+        if let Some(status) = status {
+            assert_of_the_protocol(method, &messages, &status);
+        }
+    });
+    runtime
+        .block_on(async { served.append("a", ANY, Vec::new()).await })
+        .unwrap();
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_unimplemented() {
+    let served = Served::start().await;
+    for method in [
+        "event_store.client.streams.Streams/Nothing",
+        "event_store.cluster.Gossip/Update",
+        "nothing/Nothing",
+    ] {
+        let status = call(&served, method, vec![Vec::new()]).await.unwrap();
+        assert_eq!(status.code(), Code::Unimplemented, "{method}");
+    }
+}
