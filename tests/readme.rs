@@ -112,6 +112,20 @@ const PROMISES: &[(&str, &[(&str, &str)])] = &[
         )],
     ),
     (
+        "Who may do what is asked at every call",
+        &[
+            (
+                "tests/access_model.rs",
+                "what_is_allowed_is_what_the_naive_judge_allows",
+            ),
+            (
+                "tests/users.rs",
+                "each_request_is_for_those_who_may_and_no_kind_is_left_out",
+            ),
+            ("tests/users.rs", "what_runs_already_follows_a_changed_rule"),
+        ],
+    ),
+    (
         "Memory, files and threads are bounded by options",
         &[
             (
@@ -222,6 +236,7 @@ mod tour {
         let mut server = shell("annal serve --json");
         server.env("ANNAL_DATA", folder.path());
         server.env("ANNAL_TCP", "127.0.0.1:0");
+        server.env("ANNAL_HTTP", "none");
         let mut server = Running(server.spawn().unwrap());
         let mut hello = String::new();
         let mut out = BufReader::new(server.0.stdout.take().unwrap());
