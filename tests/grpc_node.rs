@@ -181,6 +181,30 @@ async fn calls_are_counted_by_method_and_status() {
 }
 
 #[tokio::test]
+async fn the_store_and_its_groups_are_measured() {
+    use grpc_client::group::{group, settings};
+    let node = Served::start().await;
+    node.fill("order-1", 3).await;
+    let asked = group("order-1", "billing", None, settings());
+    node.create_group(asked).await.unwrap();
+    let mut member = node.join("order-1", "billing", 2).await.unwrap();
+    member.take(2).await;
+    let (_, text) = node.http("GET /metrics").await;
+    for line in [
+        "annal_appends_total",
+        "annal_events_total 3",
+        "annal_sync_seconds_bucket",
+        "annal_batch_appends_count",
+        "annal_group_members{stream=\"order-1\",group=\"billing\"} 1",
+        "annal_group_in_flight{stream=\"order-1\",group=\"billing\"} 2",
+        "annal_group_lag_events{stream=\"order-1\",group=\"billing\"} 3",
+        "annal_resident_bytes",
+    ] {
+        assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
 async fn what_nobody_serves_is_unimplemented_and_leaves_no_label() {
     let node = Served::start().await;
     let mut client = tonic::client::Grpc::new(node.channel());

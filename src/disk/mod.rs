@@ -22,7 +22,7 @@ mod random;
 
 pub use host::{Host, OsHost, SimulatedHost};
 pub use memory::{MemoryDisk, Unsynced};
-pub use os::OsDisk;
+pub use os::{OsDisk, resident_bytes};
 pub use probe::{Fault, Hold, Operation, ProbeDisk, Tally};
 
 use std::fmt::Debug;

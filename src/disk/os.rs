@@ -244,6 +244,17 @@ impl DiskFile for OsFile {
     }
 }
 
+/// Memory that this process takes, in bytes; none if the system does not tell.
+#[must_use]
+pub fn resident_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let resident = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = resident.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1_024)
+}
+
 #[cfg(test)]
 #[cfg(not(miri))]
 mod tests {
@@ -288,6 +299,13 @@ mod tests {
         );
         OsDisk::open_or_create(&path).unwrap_err();
         OsDisk::open_or_create(path.join("below")).unwrap_err();
+    }
+
+    #[test]
+    fn the_process_takes_some_memory() {
+        if cfg!(target_os = "linux") {
+            assert!(resident_bytes().unwrap() > 100_000);
+        }
     }
 
     #[test]

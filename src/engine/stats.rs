@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::disk::resident_bytes;
 use crate::engine::Store;
 
 /// Bounds of the buckets of a time, in microseconds.
@@ -75,6 +76,8 @@ pub struct StoreStats {
     pub segments: u64,
     /// The length of all files in the data directory, in bytes; none if the disk did not tell.
     pub disk_bytes: Option<u64>,
+    /// Memory that the process takes, whatever for, in bytes; none if the system did not tell.
+    pub resident_bytes: Option<u64>,
 }
 
 /// How often values fell between bounds, while they are counted.
@@ -209,6 +212,7 @@ impl Store {
             page_cache_bytes: wide(pages.bytes),
             tables: wide(manifest.tables.len()),
             segments: wide(manifest.sealed.len() + manifest.unsealed.len()),
+            resident_bytes: resident_bytes(),
             disk_bytes: files.map(|files| files.iter().map(|(_, len)| len).sum()),
         }
     }

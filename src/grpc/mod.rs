@@ -146,12 +146,12 @@ impl GrpcServer {
         let tls = tls.transpose()?;
         let listeners = Listeners::bind(&options)?;
         let permits = |count: usize| Arc::new(Semaphore::new(count.clamp(1, MANY)));
-        let store = access.store().clone();
+        let (store, groups) = (access.store().clone(), Arc::default());
         let shared = Shared {
             access: access.clone(),
             tls,
-            metrics: Metrics::new(&store),
-            groups: Arc::default(),
+            metrics: Metrics::new(&store, &groups),
+            groups,
             store,
             reads: permits(options.reads_max),
             incoming: permits(options.incoming_len_bytes_max),

@@ -30,7 +30,8 @@ pub(super) async fn stats(
 ) -> Result<Json<Value>, Refused> {
     admit(&shared, &headers, Call::Statistics).await?;
     let mut tree: Map<String, Value> = Map::new();
-    for (name, figure) in shared.figures() {
+    let asked = shared.clone();
+    for (name, figure) in shared.blocking(move || asked.figures()).await? {
         let (branch, leaf) = name.split_once('-').unwrap_or(("annal", name));
         let figure = match figure.parse::<u64>() {
             Ok(number) => Value::from(number),

@@ -37,9 +37,9 @@ impl monitoring_server::Monitoring for Monitoring {
         let (sender, told) = mpsc::channel(1);
         tokio::spawn(async move {
             loop {
-                let stats = shared.figures().into_iter();
-                let stats = stats.map(|(key, value)| (key.to_owned(), value)).collect();
-                if sender.send(Ok(wire::StatsResp { stats })).await.is_err() {
+                let asked = shared.clone();
+                let told = shared.blocking(move || stats(&asked)).await;
+                if sender.send(told).await.is_err() {
                     return;
                 }
                 tokio::select! {
@@ -53,5 +53,12 @@ impl monitoring_server::Monitoring for Monitoring {
             }
         });
         Ok(Response::new(ReceiverStream::new(told)))
+    }
+}
+
+fn stats(shared: &Shared) -> wire::StatsResp {
+    let stats = shared.figures().into_iter();
+    wire::StatsResp {
+        stats: stats.map(|(key, value)| (key.to_owned(), value)).collect(),
     }
 }

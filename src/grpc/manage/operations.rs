@@ -72,6 +72,7 @@ impl operations_server::Operations for Operations {
         request: Request<Empty>,
     ) -> Result<Response<Empty>, Status> {
         self.admit(&request, Call::ManageGroups).await?;
+        self.shared.restart_groups().await?;
         Ok(Response::new(Empty {}))
     }
 }

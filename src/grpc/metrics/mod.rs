@@ -12,6 +12,7 @@ pub(super) use calls::count;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -20,6 +21,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::engine::Store;
+use crate::subscription::Groups;
 use collect::StoreCollector;
 
 /// Bounds of the buckets of a time, in seconds.
@@ -46,7 +48,7 @@ struct Measured {
 }
 
 impl Metrics {
-    pub(super) fn new(store: &Store) -> Self {
+    pub(super) fn new(store: &Store, groups: &Arc<Mutex<Option<Groups>>>) -> Self {
         let mut registry = Registry::with_prefix("annal");
         let ended = Family::<CallLabels, Counter>::default();
         let answered =
@@ -67,7 +69,11 @@ impl Metrics {
             answered.clone(),
         );
         registry.register("connections", "Open connections", connections.clone());
-        registry.register_collector(Box::new(StoreCollector::new(store.clone())));
+        let (store_of, groups) = (store.clone(), Arc::clone(groups));
+        registry.register_collector(Box::new(StoreCollector {
+            store: store_of,
+            groups,
+        }));
         Self(Arc::new(Measured {
             registry,
             ended,
