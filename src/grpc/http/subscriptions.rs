@@ -98,8 +98,8 @@ async fn restart(State(shared): State<Shared>, headers: HeaderMap) -> Result<(),
 
 /// A group as EventStoreDB's HTTP interface shows it.
 fn shown(info: SubscriptionInfo) -> Value {
-    // Where a group of a stream begins is a number there.
-    let start = info.start_from.parse::<i64>().ok();
+    // Where a group of a stream begins is a number there, which one of everything has too.
+    let start = info.start_from.parse::<i64>().unwrap_or(0);
     let connections: Vec<Value> = info.connections.into_iter().map(connection).collect();
     json!({
         "config": {

@@ -72,7 +72,6 @@ check("group-settings-refused", async (c) => {
   const { PERSISTENT_SUBSCRIPTION_FAILED } = c.library.ErrorType;
   const sizes = create({ readBatchSize: 500, historyBufferSize: 100 });
   await rejects(sizes, PERSISTENT_SUBSCRIPTION_FAILED);
-  await rejects(create({ consumerStrategyName: "NoSuch" }), PERSISTENT_SUBSCRIPTION_FAILED);
 });
 
 check("group-ack", async (c) => {

@@ -251,7 +251,8 @@ check("metadata", async (c) => {
   assert.deepEqual(metadata, { foo: "bar", maxCount: 2 });
   assert(metastreamRevision > 0n); // the clients give this name to its position
   assert.deepEqual(revisions(await c.read(stream)), [1, 2]);
-  const again = c.client.setStreamMetadata(stream, {}, { expectedRevision: 7n });
+  const seventh = { ...c.expected(7n), expectedRevision: 7n };
+  const again = c.client.setStreamMetadata(stream, {}, seventh);
   await rejects(again, c.library.ErrorType.WRONG_EXPECTED_VERSION);
 });
 

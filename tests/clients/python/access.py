@@ -4,8 +4,14 @@ from harness import append, check, equal, raises, take, Absent
 
 # Made by the runner on the server with users: nobody's administrator.
 USER, PASSWORD = "alice", "wonderland"
-REFUSED = ("AccessDeniedError",)
 UNKNOWN = ("UnauthenticatedError", "AccessDeniedError", "UnknownError", "EventStoreDBClientException")
+
+
+def refused(c, call, *arguments, **named):
+    """Expects that access is denied. The older client has a class for that, but does not use it."""
+    kinds = ("GrpcError",) if c.package == "esdbclient" else ("AccessDeniedError",)
+    error = raises(c.error(*kinds), call, *arguments, **named)
+    assert "Access Denied" in str(error), error
 
 
 @check("wrong-password", tls_only=True)
@@ -27,14 +33,14 @@ def denied_read(c):
     client, stream = c.connect(USER, PASSWORD), c.filled("acl", 1)
     equal(len(client.get_stream(stream)), 1)
     c.client.set_stream_metadata(stream, metadata={"$acl": {"$r": "$admins"}})
-    raises(c.error(*REFUSED), client.get_stream, stream)
+    refused(c, client.get_stream, stream)
     equal(len(c.client.get_stream(stream)), 1)
 
     def follow():
         with client.subscribe_to_stream(stream, timeout=10.0) as subscription:
             return next(subscription)
 
-    raises(c.error(*REFUSED), follow)
+    refused(c, follow)
     c.client.set_stream_metadata(stream, metadata={"$acl": {"$r": [USER]}})
     equal(len(client.get_stream(stream)), 1)
 
@@ -44,28 +50,28 @@ def denied_write(c):
     client, stream = c.connect(USER, PASSWORD), c.filled("acl", 1)
     acl = {"$w": "$admins", "$d": "$admins", "$mw": "$admins"}
     c.client.set_stream_metadata(stream, metadata={"$acl": acl})
-    kind, state = c.error(*REFUSED), c.library.StreamState.ANY
+    state = c.library.StreamState.ANY
     write = client.append_to_stream
-    raises(kind, write, stream, current_version=state, events=c.event())
-    raises(kind, write, stream, current_version=state, events=c.events(2))
-    raises(kind, client.delete_stream, stream, current_version=state)
-    raises(kind, client.tombstone_stream, stream, current_version=state)
-    raises(kind, client.set_stream_metadata, stream, metadata={})
+    refused(c, write, stream, current_version=state, events=c.event())
+    refused(c, write, stream, current_version=state, events=c.events(2))
+    refused(c, client.delete_stream, stream, current_version=state)
+    refused(c, client.tombstone_stream, stream, current_version=state)
+    refused(c, client.set_stream_metadata, stream, metadata={})
     equal(len(client.get_stream(stream)), 1)
 
 
 @check("denied-all", tls_only=True)
 def denied_all(c):
     client = c.connect(USER, PASSWORD)
-    raises(c.error(*REFUSED), lambda: list(client.read_all(limit=1)))
-    raises(c.error(*REFUSED), client.get_stream, "$users")
+    refused(c, lambda: list(client.read_all(limit=1)))
+    refused(c, client.get_stream, "$users")
 
 
 @check("denied-group", tls_only=True)
 def denied_group(c):
     client = c.connect(USER, PASSWORD)
     create = client.create_subscription_to_stream
-    raises(c.error(*REFUSED), create, c.name("group"), c.name("source"))
+    refused(c, create, c.name("group"), c.name("source"))
 
 
 @check("credentials-of-a-call", tls_only=True)
@@ -73,7 +79,7 @@ def credentials_of_a_call(c):
     stream = c.filled("acl", 1)
     c.client.set_stream_metadata(stream, metadata={"$acl": {"$r": "$admins"}})
     credentials = c.client.construct_call_credentials(USER, PASSWORD)
-    raises(c.error(*REFUSED), c.client.get_stream, stream, credentials=credentials)
+    refused(c, c.client.get_stream, stream, credentials=credentials)
 
 
 @check("discover")

@@ -107,6 +107,9 @@ class ApplicationRecorder(ApplicationRecorderTestCase):
 
 
 class NonInterleaving(NonInterleavingNotificationIDsBaseCase):
+    def new_originator_id(self):
+        return str(uuid4())  # as notifications name it
+
     def create_recorder(self):
         return KurrentDBApplicationRecorder(CLIENT)
 

@@ -58,8 +58,9 @@ class Installed:
 
         def make(folder):
             checked([sys.executable, "-m", "venv", folder], FETCH_SECONDS)
-            pip = [folder / "bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-            checked([*pip, *PYTHON[name]], FETCH_SECONDS)
+            pip = [folder / "bin/python", "-m", "pip", "--disable-pip-version-check", "install"]
+            # One client was published before the newest Pythons and does not name them.
+            checked([*pip, "--quiet", "--ignore-requires-python", *PYTHON[name]], FETCH_SECONDS)
 
         return self.once(f"python-{name}", PYTHON[name], make) / "bin/python"
 
@@ -69,7 +70,8 @@ class Installed:
 
         def make(folder):
             pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
-            pip += ["--no-binary", ":all:", "--dest", folder, f"{name}=={version}"]
+            pip += ["--no-binary", ":all:", "--ignore-requires-python"]
+            pip += ["--dest", folder, f"{name}=={version}"]
             checked(pip, FETCH_SECONDS)
             with tarfile.open(folder / f"{name}-{version}.tar.gz") as archive:
                 archive.extractall(folder, filter="data")

@@ -57,10 +57,9 @@ def main():
     cache = options.cache.resolve()
     if cache.is_relative_to(ROOT):
         sys.exit("the cache must lie outside of the repository")
-    chosen = options.only or [name for name, _, _, short in SUITES if short or not options.short]
-    if not options.only and not options.short:
-        chosen += [name for name, *_ in APART]
-    left_out = [name for name, *_ in SUITES + APART if name not in chosen]
+    every = SUITES + APART
+    chosen = options.only or [name for name, _, _, short in every if short or not options.short]
+    left_out = [name for name, *_ in every if name not in chosen]
     if left_out:
         print(f"not part of this run: {', '.join(left_out)}", flush=True)
     installed = Installed(cache)
@@ -77,7 +76,7 @@ def main():
     )
     modes = (PLAIN,) if options.plain else (PLAIN, TLS)
     run_together(world, chosen, modes)
-    for name, suite, wanted in APART:
+    for name, suite, wanted, _ in APART:
         for tls in wanted:
             if name in chosen and tls in modes:
                 run_one(world, name, suite, tls)

@@ -84,8 +84,8 @@ def serve_command(binary, folder, ports, certificates):
     command += ["--http", addresses]
     if certificates:
         node = certificates / "node"
-        command += ["--tls-certificate", str(node / "node.crt"), "--tls-key", str(node / "node.key")]
-        command += ["--compat-default-admin"]
+        command += ["--tls-cert", str(node / "node.crt"), "--tls-key", str(node / "node.key")]
+        command += ["--users", "--compat-default-admin"]
     return command
 
 

@@ -3,6 +3,7 @@
 """
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,8 @@ def recorders(world, tls):
 
 
 def pytest_suite(name, title, *words):
-    """A suite of a source distribution, on the server without TLS."""
+    """A suite of a source distribution, on a server of its own: it reads everything that is there,
+    and has little time for it."""
 
     def suite(world, tls):
         assert not tls
@@ -119,9 +121,10 @@ def pytest_suite(name, title, *words):
                 "PYTHONPATH": str(HERE / "stand_ins"),
                 "SERVER_PORT": str(world.port),
                 "SERVER_RESULTS": str(out),
-                "PATH": f"{python.parent}:{__import__('os').environ['PATH']}",
+                "PATH": f"{python.parent}:{os.environ['PATH']}",
             }
-            return run(command, SUITE_SECONDS, cwd=source, env=environment)
+            with Server(world.binary, world.folder / f"server-{name}", [world.port]):
+                return run(command, SUITE_SECONDS, cwd=source, env=environment)
 
         for line in world.lines(f"suite-{name}", run_it):
             world.add(suite=title, tls=tls, **line)
@@ -178,7 +181,7 @@ def crate_function(world, crate, program, function, tls):
     environment = {
         "SERVER_START": str(script),
         "SERVER_FOLDERS": str(world.folder),
-        "PATH": f"{HERE / 'stand_ins/bin'}:{__import__('os').environ['PATH']}",
+        "PATH": f"{HERE / 'stand_ins/bin'}:{os.environ['PATH']}",
         "RUST_BACKTRACE": "0",
     }
     command = [program, "--exact", function, "--nocapture", "--test-threads", "1"]
@@ -260,17 +263,17 @@ SUITES = [
     *[(package.split("/")[1], node_checks(package), (PLAIN, TLS), package.startswith("@kurrent"))
       for package in NODE],
     ("recorders", recorders, (PLAIN, TLS), False),
-    ("eventstoredb", pytest_suite(
-        "eventstoredb", "eventstoredb 0.9.0", "-o", "addopts=", "-o", "asyncio_mode=auto"),
-     (PLAIN,), True),
-    ("esdbcat", pytest_suite("esdbcat", "esdbcat 0.2.0"), (PLAIN,), True),
     ("rust-kurrentdb", rust_checks("kurrentdb"), (PLAIN, TLS), False),
     ("rust-eventstore", rust_checks("eventstore"), (PLAIN, TLS), False),
 ]
 # These start their servers themselves, on the ports that the others are then off.
 APART = [
-    ("crate-kurrentdb", crate_suite("kurrentdb"), (PLAIN, TLS)),
-    ("crate-eventstore", crate_suite("eventstore"), (PLAIN, TLS)),
-    ("cluster-kurrentdb", cluster_suite("kurrentdb"), (TLS,)),
-    ("cluster-eventstore", cluster_suite("eventstore"), (TLS,)),
+    ("eventstoredb", pytest_suite(
+        "eventstoredb", "eventstoredb 0.9.0", "-o", "addopts=", "-o", "asyncio_mode=auto"),
+     (PLAIN,), True),
+    ("esdbcat", pytest_suite("esdbcat", "esdbcat 0.2.0"), (PLAIN,), True),
+    ("crate-kurrentdb", crate_suite("kurrentdb"), (PLAIN, TLS), False),
+    ("crate-eventstore", crate_suite("eventstore"), (PLAIN, TLS), False),
+    ("cluster-kurrentdb", cluster_suite("kurrentdb"), (TLS,), False),
+    ("cluster-eventstore", cluster_suite("eventstore"), (TLS,), False),
 ]
