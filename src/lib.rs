@@ -153,8 +153,9 @@ pub mod tls;
 pub use client::Client;
 pub use engine::{
     AppendError, Background, Batch, BatchLimit, Bounds, Events, Histogram, OpenError,
-    ProjectionState, ReadError, ResolvedEvent, ResolvedEvents, Run, Store, StoreOptions,
-    StoreStats, StoredMetadata, StreamInfo, StreamSummary,
+    ProjectionState, ReadError, ResolvedEvent, ResolvedEvents, Run, ScavengeError, ScavengeHandle,
+    ScavengeInfo, ScavengeOptions, ScavengeStatus, Store, StoreOptions, StoreStats, StoredMetadata,
+    StreamInfo, StreamSummary,
 };
 #[cfg(feature = "grpc")]
 pub use grpc::{GrpcError, GrpcOptions, GrpcServer};

@@ -31,6 +31,7 @@ const STRUCTURES: &[(&str, &[Field])] = &[
     ("Sealed segment entry", &manifest::SEALED_FIELDS),
     ("Checkpoint entry", &manifest::CHECKPOINT_FIELDS),
     ("Table entry", &manifest::TABLE_FIELDS),
+    ("Rewritten segment entry", &manifest::REWRITE_FIELDS),
     ("State entry", &manifest::STATE_FIELDS),
     ("State file", &state::FIELDS),
     ("Index tables", &table::FOOTER_FIELDS),

@@ -23,6 +23,8 @@ mod prepare;
 mod read;
 mod receipt;
 mod resolve;
+mod scavenge;
+mod scavenge_info;
 mod stage;
 mod stats;
 mod verdict;
@@ -39,6 +41,8 @@ pub use read::{
 pub(crate) use read::{
     Entry, Reading, Record, StreamStart, Track, Virtual, VirtualStart, block_on_until,
 };
+pub use scavenge::{ScavengeError, ScavengeHandle, ScavengeOptions};
+pub use scavenge_info::{ScavengeInfo, ScavengeStatus};
 pub use stats::{Histogram, StoreStats};
 pub use verify::verify;
 
@@ -58,6 +62,7 @@ use crate::model::{Append, Lineage, Position, Receipt, StateSpace, StoreId, Toke
 use commit::{Committer, Parts};
 use committed::Committed;
 use keeper::{Bells, Next};
+use scavenge::Scavenges;
 use stats::Counters;
 
 /// An open store. Cloning is cheap; the last clone that is dropped closes it.
@@ -91,6 +96,8 @@ struct Shared {
     bells: Arc<Bells>,
     recovery: RecoveryReport,
     disk: Arc<dyn Disk>,
+    scavenges: Scavenges,
+    host: Arc<dyn Host>,
     /// Held while the store is closed.
     threads: Mutex<Vec<JoinHandle<()>>>,
     thread_ids: OnceLock<Vec<ThreadId>>,
@@ -180,6 +187,8 @@ impl Store {
             bells,
             recovery: report,
             disk,
+            scavenges: Scavenges::default(),
+            host,
             threads: Mutex::new(Vec::new()),
             thread_ids: OnceLock::new(),
             attached: Mutex::new(None),
@@ -382,6 +391,7 @@ impl Drop for Owner {
 impl Shared {
     /// Takes nothing any more, and tells the threads to end.
     fn end(&self) {
+        self.scavenges.stop();
         self.committer.stop();
         self.bells.log.end();
         self.bells.index.end();

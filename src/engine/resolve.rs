@@ -136,7 +136,11 @@ impl Resolver<'_> {
                 .into_iter()
                 .map(|(_, position)| position)
                 .collect();
-            let Some(event) = self.event_with(&candidates, stream, *id)? else {
+            let event = match self.event_with(&candidates, stream, *id)? {
+                None => self.removed_with(view, &candidates, stream, *id)?,
+                event => event,
+            };
+            let Some(event) = event else {
                 break;
             };
             found.push(event);
@@ -194,6 +198,36 @@ impl Resolver<'_> {
             .into_iter()
             .rev()
             .find(|event| event.id == id && event.stream == *stream))
+    }
+
+    /// The event of the stream that has this id and was removed: its fingerprint is known, and so
+    /// is where it stood in the stream.
+    fn removed_with(
+        &self,
+        view: &View,
+        candidates: &[Position],
+        stream: &StreamName,
+        id: Uuid,
+    ) -> Result<Option<Written>, AppendError> {
+        for position in candidates.iter().rev() {
+            if !self.events(&[*position])?.is_empty() {
+                continue;
+            }
+            let from = From::Position(*position);
+            let mut postings = view.seek(Key::Stream(stream), from, Direction::Forwards)?;
+            let there = postings.next_chunk(1)?.into_iter().next();
+            if let Some((revision, at)) = there
+                && at == *position
+            {
+                return Ok(Some(Written {
+                    stream: stream.clone(),
+                    id,
+                    revision: Revision(revision),
+                    position: at,
+                }));
+            }
+        }
+        Ok(None)
     }
 
     fn deleted(&self, view: &View, stream: &StreamName) -> Result<Option<Deleted>, AppendError> {

@@ -1,10 +1,10 @@
-//! Verification of a store that nobody has open.
+//! Verification: of a store that nobody has open, and of one that is at work.
 
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::OpenError;
+use super::{OpenError, Store};
 use crate::disk::{Disk, OsDisk};
 use crate::format::names::FileName;
 use crate::log::{Log, LogOpenError, LogVerification, StorageError, VerifyProgress};
@@ -39,4 +39,17 @@ pub fn verify(
         _ => StorageError::io("lock", &lock, error).into(),
     })?;
     Log::inspect(&disk, progress).map_err(of_log)
+}
+
+impl Store {
+    /// Reads and checks everything that is durable now, while the store goes on.
+    ///
+    /// # Errors
+    /// Only what prevents looking at all; what is damaged is in the answer.
+    pub fn verify(
+        &self,
+        progress: &mut dyn FnMut(VerifyProgress),
+    ) -> Result<LogVerification, StorageError> {
+        self.0.shared.log.verify(progress)
+    }
 }

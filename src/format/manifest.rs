@@ -134,12 +134,26 @@ pub const STATE_FIELDS: [Field; 9] = [
     STATE_COMMITTED,
 ];
 
+const REWRITE_SEGMENT: Field = Field::first("segment", 4);
+const REWRITE_NUMBER: Field = REWRITE_SEGMENT.then("number of the rewrite", 4);
+const REWRITE_LEN: Field = REWRITE_NUMBER.then("length of the removed keys, bytes", 4);
+const REWRITE_CHECKSUM: Field = REWRITE_LEN.then("checksum of the removed keys", 4);
+/// All fields of an entry in the extension that lists the segments that were written again.
+pub const REWRITE_FIELDS: [Field; 4] = [
+    REWRITE_SEGMENT,
+    REWRITE_NUMBER,
+    REWRITE_LEN,
+    REWRITE_CHECKSUM,
+];
+
 /// Each copy takes a multiple of this many bytes.
 pub const COPY_ALIGN_BYTES: usize = 4096;
 /// An extension of this kind or a higher one is refused by a program that does not know it.
 pub const EXTENSION_MANDATORY_MIN: u8 = 128;
 /// The extension that names the state file.
 pub const EXTENSION_STATE: u8 = 128;
+/// The extension that lists the segments that were written again.
+pub const EXTENSION_REWRITES: u8 = 129;
 /// The longest manifest that is read, in bytes.
 pub const LEN_BYTES_MAX: u64 = 1 << 30;
 
@@ -154,7 +168,7 @@ pub struct SealedSegment {
     pub events: u32,
     /// The length of its file, in bytes.
     pub len_bytes: u32,
-    /// Where its footer begins and its units end.
+    /// Where its footer begins.
     pub footer_offset: u32,
     /// When its events were created.
     pub created: CreatedRange,
@@ -162,9 +176,47 @@ pub struct SealedSegment {
     pub mark: Mark,
     /// The BLAKE3 digest of its file.
     pub digest: Digest,
+    /// Where it is, if it was written again without some of its events.
+    pub rewrite: Option<Rewrite>,
+}
+
+/// A segment that was written again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rewrite {
+    /// How often it was; from 1 on.
+    pub number: u32,
+    /// How long the keys of the removed events are that stand in front of the footer, in bytes.
+    pub keys_len: u32,
+    /// Their checksum.
+    pub keys_checksum: u32,
 }
 
 impl SealedSegment {
+    /// Its file.
+    #[must_use]
+    pub fn file_name(&self) -> FileName {
+        match self.rewrite {
+            None => FileName::Segment(self.id),
+            Some(Rewrite { number, .. }) => FileName::Rewritten {
+                segment: self.id,
+                number,
+            },
+        }
+    }
+
+    /// Which of the files that it had.
+    #[must_use]
+    pub fn key(&self) -> (u32, u32) {
+        (self.id, self.rewrite.map_or(0, |rewrite| rewrite.number))
+    }
+
+    /// Where its units end.
+    #[must_use]
+    pub fn units_end(&self) -> u32 {
+        let keys_len = self.rewrite.map_or(0, |rewrite| rewrite.keys_len);
+        self.footer_offset.saturating_sub(keys_len)
+    }
+
     /// The position behind its last event.
     #[must_use]
     pub fn end_position(&self) -> Position {
@@ -286,12 +338,15 @@ impl ManifestData {
         content.extend_from_slice(&self.next_segment.to_le_bytes());
         content.extend_from_slice(&self.next_table.to_le_bytes());
         content.extend_from_slice(&self.indexed_to.0.to_le_bytes());
+        let rewrites = rewrites_bytes(&self.sealed);
         let counts = [
             self.sealed.len(),
             self.unsealed.len(),
             usize::from(self.checkpoint.is_some()),
             self.tables.len(),
-            self.extensions.len() + usize::from(self.state.is_some()),
+            self.extensions.len()
+                + usize::from(self.state.is_some())
+                + usize::from(rewrites.is_some()),
         ];
         for count in counts {
             content.extend_from_slice(&short(count).to_le_bytes());
@@ -311,6 +366,10 @@ impl ManifestData {
         if let Some(state) = &self.state {
             content.push(EXTENSION_STATE);
             super::codec::put_bytes(&mut content, &state_bytes(state));
+        }
+        if let Some(rewrites) = rewrites {
+            content.push(EXTENSION_REWRITES);
+            super::codec::put_bytes(&mut content, &rewrites);
         }
         for extension in &self.extensions {
             content.push(extension.kind);
@@ -364,10 +423,7 @@ impl ManifestData {
 
     /// The files it names, beside itself.
     pub fn files(&self) -> impl Iterator<Item = FileName> {
-        let sealed = self
-            .sealed
-            .iter()
-            .map(|sealed| FileName::Segment(sealed.id));
+        let sealed = self.sealed.iter().map(SealedSegment::file_name);
         let unsealed = self.unsealed.iter().map(|id| FileName::Segment(*id));
         let tables = self.tables.iter().map(|table| FileName::Table(table.id));
         let checkpoint = self.checkpoint.iter().map(CheckpointEntry::file_name);
@@ -415,7 +471,42 @@ fn sealed(reader: &mut Reader<'_>) -> Result<SealedSegment, FormatError> {
             committed_us: reader.i64()?,
         },
         digest: reader.array()?,
+        rewrite: None,
     })
+}
+
+/// The list of the segments that were written again, if there are any.
+fn rewrites_bytes(sealed: &[SealedSegment]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for segment in sealed {
+        if let Some(rewrite) = segment.rewrite {
+            bytes.extend_from_slice(&segment.id.to_le_bytes());
+            bytes.extend_from_slice(&rewrite.number.to_le_bytes());
+            bytes.extend_from_slice(&rewrite.keys_len.to_le_bytes());
+            bytes.extend_from_slice(&rewrite.keys_checksum.to_le_bytes());
+        }
+    }
+    (!bytes.is_empty()).then_some(bytes)
+}
+
+fn rewrites(bytes: &[u8], sealed: &mut [SealedSegment]) -> Result<(), FormatError> {
+    let mut reader = Reader::new(bytes, WHAT);
+    let mut rest = sealed.iter_mut();
+    while reader.remaining() > 0 {
+        let id = reader.u32()?;
+        let rewrite = Rewrite {
+            number: reader.u32()?,
+            keys_len: reader.u32()?,
+            keys_checksum: reader.u32()?,
+        };
+        let segment = rest.find(|sealed| sealed.id == id);
+        let segment = segment.ok_or(FormatError::Invalid(WHAT))?;
+        if rewrite.number == 0 || rewrite.keys_len > segment.footer_offset {
+            return Err(FormatError::Invalid(WHAT));
+        }
+        segment.rewrite = Some(rewrite);
+    }
+    Ok(())
 }
 
 fn put_checkpoint(checkpoint: &CheckpointEntry, out: &mut Vec<u8>) {
@@ -543,6 +634,7 @@ fn decode_copy(copy: &[u8]) -> Result<ManifestData, FormatError> {
         let bytes = reader.bytes_at_most(reader.remaining())?;
         match kind {
             EXTENSION_STATE if manifest.state.is_none() => manifest.state = Some(state(bytes)?),
+            EXTENSION_REWRITES => rewrites(bytes, &mut manifest.sealed)?,
             EXTENSION_MANDATORY_MIN.. => return Err(FormatError::Newer(WHAT)),
             _ => manifest.extensions.push(Extension {
                 kind,
@@ -578,6 +670,11 @@ mod tests {
                 committed_us: 3,
             },
             digest: [7; 32],
+            rewrite: id.is_multiple_of(2).then_some(Rewrite {
+                number: id + 1,
+                keys_len: 9,
+                keys_checksum: 8,
+            }),
         };
         ManifestData {
             generation: 9,
@@ -647,7 +744,7 @@ mod tests {
     #[test]
     fn a_mandatory_extension_that_is_unknown_is_refused() {
         let mut newer = manifest(1);
-        newer.extensions[0].kind = EXTENSION_STATE + 1;
+        newer.extensions[0].kind = EXTENSION_REWRITES + 1;
         assert_eq!(
             ManifestData::decode(&newer.encode()),
             Err(FormatError::Newer(WHAT))

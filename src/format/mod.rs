@@ -21,6 +21,7 @@ pub mod manifest;
 pub mod names;
 pub mod pack;
 pub mod record;
+pub mod rewrite;
 pub mod segment;
 pub mod state;
 pub mod store;

@@ -20,6 +20,13 @@ pub enum FileName {
     Lock,
     /// `segment-<id>`: a part of the log.
     Segment(u32),
+    /// `segment-<id>-<number>`: a part of the log that was written again.
+    Rewritten {
+        /// The segment.
+        segment: u32,
+        /// Counts how often the segment was written again.
+        number: u32,
+    },
     /// `checkpoint-<segment>-<number>`: a footer in advance for a segment that is still written.
     Checkpoint {
         /// The segment.
@@ -64,7 +71,16 @@ impl FileName {
         let mut number = || u64::from_str_radix(parts.next()?, 16).ok();
         Some(match kind {
             "manifest" => Self::Manifest(number()?),
-            "segment" => Self::Segment(number()?.try_into().ok()?),
+            "segment" => {
+                let segment = number()?.try_into().ok()?;
+                match number() {
+                    None => Self::Segment(segment),
+                    Some(number) => Self::Rewritten {
+                        segment,
+                        number: number.try_into().ok()?,
+                    },
+                }
+            }
             "table" => Self::Table(number()?.try_into().ok()?),
             "state" => Self::State(number()?.try_into().ok()?),
             "checkpoint" => Self::Checkpoint {
@@ -91,6 +107,7 @@ impl fmt::Display for FileName {
             Self::Floor => f.write_str("floor"),
             Self::Lock => f.write_str("lock"),
             Self::Segment(id) => write!(f, "segment-{id:08x}"),
+            Self::Rewritten { segment, number } => write!(f, "segment-{segment:08x}-{number:08x}"),
             Self::Checkpoint { segment, number } => {
                 write!(f, "checkpoint-{segment:08x}-{number:04x}")
             }
@@ -121,6 +138,7 @@ mod tests {
                 FileName::Floor,
                 FileName::Lock,
                 FileName::Segment(b),
+                FileName::Rewritten { segment: b, number: c },
                 FileName::Checkpoint { segment: b, number: d },
                 FileName::Table(b),
                 FileName::State(b),

@@ -260,8 +260,17 @@ impl Trailer {
     /// # Errors
     /// [`FormatError::Truncated`] or [`FormatError::Invalid`] if they are not one.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
-        let invalid = FormatError::Invalid("a unit's trailer");
         let mut reader = Reader::new(bytes, "a unit's trailer");
+        let trailer = Self::read(&mut reader)?;
+        match reader.remaining() {
+            0 => Ok(trailer),
+            _ => Err(FormatError::Invalid("a unit's trailer")),
+        }
+    }
+
+    /// Reads a trailer; something may stand behind it.
+    pub(super) fn read(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
+        let invalid = FormatError::Invalid("a unit's trailer");
         let mut trailer = Self::default();
         // Every entry takes at least a byte, so a count beyond the bytes left ends in `Truncated`.
         for _ in 0..reader.varint()? {
@@ -289,11 +298,7 @@ impl Trailer {
             };
             trailer.states.push(StateRecord { space, key, value });
         }
-        if reader.remaining() == 0 {
-            Ok(trailer)
-        } else {
-            Err(invalid)
-        }
+        Ok(trailer)
     }
 }
 

@@ -172,6 +172,41 @@ impl Index {
         }
     }
 
+    /// Merges all tables into one.
+    ///
+    /// # Errors
+    /// The disk's. Nothing is lost; it can be tried again.
+    pub(crate) fn merge_all(&self) -> Result<(), StorageError> {
+        {
+            let mut keeper = self.shared.keeper.lock();
+            let slots = &self.shared.layers().slots;
+            if slots.len() < 2
+                || slots
+                    .iter()
+                    .any(|slot| slot.is_lost() || slot.is_outdated())
+            {
+                return Ok(());
+            }
+            let inputs: Vec<_> = slots.iter().rev().map(Arc::clone).collect();
+            let level = inputs.iter().map(|slot| slot.facts.level).max();
+            let plan = (keeper.next_id, level.unwrap_or(0) + 1);
+            keeper.next_id += 1;
+            let (disk, hasher) = (self.shared.disk.as_ref(), self.shared.hasher);
+            keeper.merge = match Merge::begin(disk, hasher, inputs, plan) {
+                Ok(merge) => Some(merge),
+                Err(MergeError::Input(slot)) => {
+                    slot.lose();
+                    None
+                }
+                Err(MergeError::Output(error)) => return Err(error),
+            };
+        }
+        while self.shared.keeper.lock().merge.is_some() {
+            self.merge_step()?;
+        }
+        Ok(())
+    }
+
     /// Whether a table is missing, damaged, or of an older version.
     pub(crate) fn wants_rebuild(&self) -> bool {
         let layers = self.shared.layers();
@@ -271,16 +306,28 @@ impl Index {
         let shared = &self.shared;
         let mut part = Part::new(first, shared.hasher);
         while part.end() < end {
-            let events = shared.source.events(Position(part.end()), Position(end))?;
-            if events.is_empty() {
-                part.skip_to(end);
-            }
+            let from = Position(part.end());
+            let events = shared.source.events(from, Position(end))?;
+            let to = events
+                .last()
+                .map_or(Position(end), |(last, _)| last.position);
+            let removed = shared.source.removed(from, to)?;
+            let mut removed = removed.into_iter().peekable();
             for (event, len) in &events {
+                while let Some((at, keys)) = removed.next_if(|(at, _)| *at < event.position) {
+                    part.insert_removed(at.0, &keys);
+                }
                 let metadata = Posting::metadata_of(event);
                 let correlation_id = correlation_id(&event.metadata);
                 let said = (metadata.as_ref(), correlation_id.as_deref());
                 let posting = Posting::of(event, said, *len);
                 part.insert(&posting, shared.stream_hash(&event.stream));
+            }
+            for (at, keys) in removed {
+                part.insert_removed(at.0, &keys);
+            }
+            if events.is_empty() {
+                part.skip_to(end);
             }
             if part.memory_bytes() > 2 * shared.options.memory_bytes && end - first > 1 {
                 return Ok(None);

@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
+use crate::format::rewrite::IndexKey;
 use crate::format::state::KnownRequest;
+use crate::format::table::Kind;
 use crate::index::ids::SeenRequest;
-use crate::index::source::{Source, TableSet};
+use crate::index::source::{RemovedEvent, Source, TableSet};
 use crate::log::{Log, StorageError, Unit};
 use crate::model::{Position, RecordedEvent};
 
@@ -36,6 +38,16 @@ impl Source for Log {
             }
         }
         Ok(events)
+    }
+
+    fn removed(&self, from: Position, to: Position) -> Result<Vec<RemovedEvent>, StorageError> {
+        let mut removed = Vec::new();
+        Self::removed(self, from, to, &mut |position, keys| {
+            // Kinds of a later version are not ours to count.
+            let known = |(byte, text): &IndexKey| Some((Kind::from_byte(*byte)?, text.clone()));
+            removed.push((position, keys.filter_map(known).collect()));
+        })?;
+        Ok(removed)
     }
 
     fn requests(

@@ -122,6 +122,16 @@ impl Part {
         self.log_len_bytes += u64::from(posting.record_len);
     }
 
+    /// Adds the keys that an event had which was removed, but for those of its stream: they count
+    /// on as if it were there.
+    pub(super) fn insert_removed(&mut self, position: u64, keys: &[(Kind, Box<str>)]) {
+        let at = self.offset(position);
+        for (kind, text) in keys {
+            self.add(*kind, text, at);
+        }
+        self.end = position + 1;
+    }
+
     /// Covers positions up to `end` at which there is no event any more.
     pub(super) fn skip_to(&mut self, end: u64) {
         self.end = self.end.max(end);

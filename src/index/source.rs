@@ -4,9 +4,13 @@ use std::fmt::Debug;
 
 use crate::format::manifest::TableEntry;
 use crate::format::state::KnownRequest;
+use crate::format::table::Kind;
 use crate::index::ids::SeenRequest;
 use crate::log::StorageError;
 use crate::model::{Position, RecordedEvent};
+
+/// The position of an event that was removed, and the counted keys it had.
+pub(crate) type RemovedEvent = (Position, Vec<(Kind, Box<str>)>);
 
 /// A log to index.
 pub(crate) trait Source: Debug + Send + Sync + 'static {
@@ -23,6 +27,9 @@ pub(crate) trait Source: Debug + Send + Sync + 'static {
         from: Position,
         to: Position,
     ) -> Result<Vec<(RecordedEvent, u32)>, StorageError>;
+
+    /// The events of a range that a scavenge removed, in order, with the counted keys they had.
+    fn removed(&self, from: Position, to: Position) -> Result<Vec<RemovedEvent>, StorageError>;
 
     /// The fingerprints of the named requests answered by appends that begin in a range, in order.
     fn requests(

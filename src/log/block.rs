@@ -13,6 +13,7 @@ use crate::format::record::{HEADER_LEN_BYTES_MAX, Layout};
 use crate::log::chunk::{Chunk, Run};
 use crate::log::error::StorageError;
 use crate::log::facts::Offsets;
+use crate::log::sealed::FileKey;
 use crate::model::Position;
 
 /// The stretch whose records are read together, in bytes.
@@ -20,7 +21,7 @@ pub(super) const BLOCK_BYTES: u32 = 256 * 1024;
 
 /// Which bytes to read, and which records begin in them.
 pub(super) struct BlockPlan {
-    pub(super) segment: u32,
+    pub(super) key: FileKey,
     pub(super) number: u32,
     pub(super) name: Arc<str>,
     pub(super) file: Arc<dyn DiskFile>,
@@ -56,13 +57,12 @@ pub(super) fn offset_and_limit(
     let Some(offset) = page.offset(at) else {
         return Ok(None);
     };
-    let next = index + 1;
-    let limit = if next >= offsets.events() {
-        Some(offsets.end_offset())
-    } else if at + 1 < PAGE_EVENTS {
-        page.offset(at + 1)
-    } else {
-        offsets.page_first_offset(next / PAGE_EVENTS)
+    // The next event that was not removed.
+    let behind = (at + 1..PAGE_EVENTS).map_while(|at| page.offset(at));
+    let mut present = behind.filter(|offset| *offset > 0);
+    let limit = match present.next() {
+        Some(next) => Some(next),
+        None => offsets.page_first_offset(index / PAGE_EVENTS + 1),
     };
     Ok(Some((offset, limit.unwrap_or(offsets.end_offset()))))
 }
@@ -80,6 +80,12 @@ fn first_from(offsets: &dyn Offsets, offset: u32) -> Result<usize, StorageError>
     };
     let count = (offsets.events() - page * PAGE_EVENTS).min(PAGE_EVENTS);
     let content = offsets.page(page)?;
+    if offsets.has_holes() {
+        let mut all = Vec::with_capacity(count);
+        while content.unpack(all.len(), &mut all) {}
+        let index = all.iter().position(|at| *at >= offset);
+        return Ok(page * PAGE_EVENTS + index.unwrap_or(count));
+    }
     let before = |index: usize| content.offset(index).is_some_and(|at| at < offset);
     Ok(page * PAGE_EVENTS + partition_point(count, before))
 }
@@ -98,12 +104,60 @@ fn partition_point(count: usize, before: impl Fn(usize) -> bool) -> usize {
     low
 }
 
+/// The first event from an index on that was not removed.
+pub(super) fn first_present(
+    offsets: &dyn Offsets,
+    index: usize,
+) -> Result<Option<usize>, StorageError> {
+    let mut at = index;
+    while at < offsets.events() {
+        let number = at / PAGE_EVENTS;
+        let first = offsets.page_first_offset(number);
+        let behind = offsets.page_first_offset(number + 1);
+        let next = (number + 1) * PAGE_EVENTS;
+        // Equal ones: nothing is left in the page.
+        if first == behind.or(Some(offsets.end_offset())) {
+            at = next;
+            continue;
+        }
+        let page = offsets.page(number)?;
+        let start = number * PAGE_EVENTS;
+        let mut range = at..next.min(offsets.events());
+        let found = range.find(|at| page.offset(at - start).is_some_and(|at| at > 0));
+        if found.is_some() {
+            return Ok(found);
+        }
+        at = next;
+    }
+    Ok(None)
+}
+
+/// The last event in front of an index that was not removed.
+pub(super) fn last_present(
+    offsets: &dyn Offsets,
+    index: usize,
+) -> Result<Option<usize>, StorageError> {
+    let mut end = index.min(offsets.events());
+    while let Some(last) = end.checked_sub(1) {
+        let number = last / PAGE_EVENTS;
+        let start = number * PAGE_EVENTS;
+        let page = offsets.page(number)?;
+        let mut range = (start..end).rev();
+        let found = range.find(|at| page.offset(at - start).is_some_and(|at| at > 0));
+        if found.is_some() {
+            return Ok(found);
+        }
+        end = start;
+    }
+    Ok(None)
+}
+
 impl BlockPlan {
     /// Plans the block that the event at an index begins in.
     pub(super) fn new(
         offsets: &dyn Offsets,
         index: usize,
-        segment: u32,
+        key: FileKey,
         (name, file): (&Arc<str>, &Arc<dyn DiskFile>),
         segment_first: Position,
     ) -> Result<Option<Self>, StorageError> {
@@ -136,8 +190,12 @@ impl BlockPlan {
                 planned.truncate(from + at);
             }
         }
+        // What was removed behind the last event is nobody's.
+        while planned.last() == Some(&0) {
+            planned.pop();
+        }
         Ok(Some(Self {
-            segment,
+            key,
             number,
             name: Arc::clone(name),
             file: Arc::clone(file),

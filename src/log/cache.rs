@@ -64,6 +64,13 @@ impl<K: Copy + Eq + Hash, V: Clone> Cache<K, V> {
         (entries.hits, entries.misses)
     }
 
+    pub(super) fn remove(&self, key: K) {
+        let mut entries = self.entries.lock();
+        if let Some(old) = entries.map.remove(&key) {
+            entries.weight -= old.weight;
+        }
+    }
+
     pub(super) fn insert(&self, key: K, value: V, weight: usize) {
         let mut entries = self.entries.lock();
         entries.clock += 1;

@@ -52,7 +52,9 @@ pub(super) trait Offsets {
     fn events(&self) -> usize;
     /// Where the last unit ends.
     fn end_offset(&self) -> u32;
-    /// The offset of a page's first event.
+    /// Whether events were removed.
+    fn has_holes(&self) -> bool;
+    /// The offset of the first event from a page on that was not removed.
     fn page_first_offset(&self, page: usize) -> Option<u32>;
     fn page(&self, page: usize) -> Result<Page, StorageError>;
 }
@@ -92,24 +94,42 @@ impl Facts {
     /// Adds a unit that begins where the last one ended.
     pub(super) fn push_unit(&mut self, records: &[RecordEntry], len: u32, mark: Mark) {
         for record in records {
-            let range = CreatedRange {
-                min_us: record.created_us,
-                max_us: record.created_us,
-            };
-            if usize::try_from(self.events).is_ok_and(|events| events.is_multiple_of(RANGE_EVENTS))
-            {
-                self.created.push(range);
-            } else if let Some(last) = self.created.last_mut() {
-                *last = last.with(range);
-            }
-            self.growing.push(self.end_offset + record.offset);
-            self.events += 1;
-            if self.growing.len() == PAGE_EVENTS {
-                self.close_page();
-            }
+            self.push_record(record);
         }
+        self.end_unit(len, mark);
+    }
+
+    /// Adds a record of a unit that begins where the last one ended.
+    pub(super) fn push_record(&mut self, record: &RecordEntry) {
+        let range = CreatedRange {
+            min_us: record.created_us,
+            max_us: record.created_us,
+        };
+        self.push(self.end_offset + record.offset, range);
+    }
+
+    /// Adds an event that was removed.
+    pub(super) fn push_removed(&mut self) {
+        self.push(0, CreatedRange::EMPTY);
+    }
+
+    /// Ends the unit whose records were added.
+    pub(super) fn end_unit(&mut self, len: u32, mark: Mark) {
         self.end_offset += len;
         self.mark = mark;
+    }
+
+    fn push(&mut self, offset: u32, created: CreatedRange) {
+        if usize::try_from(self.events).is_ok_and(|events| events.is_multiple_of(RANGE_EVENTS)) {
+            self.created.push(created);
+        } else if let Some(last) = self.created.last_mut() {
+            *last = last.with(created);
+        }
+        self.growing.push(offset);
+        self.events += 1;
+        if self.growing.len() == PAGE_EVENTS {
+            self.close_page();
+        }
     }
 
     fn close_page(&mut self) {
@@ -119,7 +139,7 @@ impl Facts {
         let start = self.entries.last().map_or(0, |entry| entry.end);
         self.entries.push(PageEntry {
             end: start + u32::try_from(bytes.len()).unwrap_or(u32::MAX),
-            first_offset: self.growing.first().copied().unwrap_or_default(),
+            first_offset: first_present(&self.growing),
         });
         let count = self.growing.len();
         self.growing.clear();
@@ -147,8 +167,16 @@ impl Facts {
             encode_page(&self.growing, self.segment, number, &self.salt, &mut bytes);
             pages.push(PageEntry {
                 end: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
-                first_offset: self.growing.first().copied().unwrap_or_default(),
+                first_offset: first_present(&self.growing),
             });
+        }
+        // Where a page has no event left, the next one that is left counts.
+        let mut next = self.end_offset;
+        for page in pages.iter_mut().rev() {
+            match page.first_offset {
+                0 => page.first_offset = next,
+                first => next = first,
+            }
         }
         let footer = Footer {
             segment: self.segment,
@@ -197,6 +225,12 @@ impl Facts {
     }
 }
 
+/// The first offset of an event that was not removed; 0 if there is none.
+fn first_present(offsets: &[u32]) -> u32 {
+    let mut present = offsets.iter().filter(|offset| **offset > 0);
+    present.next().copied().unwrap_or(0)
+}
+
 impl Offsets for Facts {
     fn events(&self) -> usize {
         usize::try_from(self.events).unwrap_or(usize::MAX)
@@ -204,6 +238,10 @@ impl Offsets for Facts {
 
     fn end_offset(&self) -> u32 {
         self.end_offset
+    }
+
+    fn has_holes(&self) -> bool {
+        false
     }
 
     fn page_first_offset(&self, page: usize) -> Option<u32> {

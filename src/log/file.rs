@@ -1,10 +1,11 @@
 //! Small whole files: read at once, and written before anything depends on them.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::format::FormatError;
 use crate::log::error::StorageError;
 
@@ -36,17 +37,23 @@ pub(super) fn read_file(
     Ok(bytes.into())
 }
 
+/// Makes an empty file, in place of a draft of that name.
+pub(super) fn create_new(disk: &dyn Disk, name: &str) -> Result<Arc<dyn DiskFile>, StorageError> {
+    let failed = |error| StorageError::io("write", name, error);
+    match disk.create(name) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            disk.remove(name).map_err(failed)?;
+            disk.create(name).map_err(failed)
+        }
+        other => other.map_err(failed),
+    }
+}
+
 /// Writes and syncs a file, in place of a draft of that name. The directory is the caller's to
 /// sync.
 pub(super) fn write_new(disk: &dyn Disk, name: &str, bytes: &[u8]) -> Result<(), StorageError> {
     let failed = |error| StorageError::io("write", name, error);
-    let file = match disk.create(name) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            disk.remove(name).map_err(failed)?;
-            disk.create(name).map_err(failed)?
-        }
-        other => other.map_err(failed)?,
-    };
+    let file = create_new(disk, name)?;
     file.write_all_at(0, bytes).map_err(failed)?;
     file.sync_data()
         .map_err(|error| StorageError::io("sync", name, error))

@@ -76,7 +76,8 @@ impl Manifest {
         Ok(())
     }
 
-    /// What cannot be removed stays, in nobody's way; opening the store says so.
+    /// Segments are given up only where a rewritten one takes their place: that is done by whoever
+    /// rewrites them. What cannot be removed stays, in nobody's way; opening the store says so.
     fn drop_generation(&self, oldest: &ManifestData, kept: [&ManifestData; 2]) {
         let derived = |name: &FileName| {
             let derived = matches!(

@@ -22,6 +22,7 @@ mod manifest;
 mod open;
 mod reader;
 mod recovery;
+mod rewrite;
 mod seal;
 mod sealed;
 mod segment;
@@ -43,6 +44,7 @@ pub(crate) use error::LogOpenError;
 pub use error::StorageError;
 pub(crate) use manifest::Manifest;
 pub use recovery::{RecoveryReport, TornTail};
+pub(crate) use rewrite::{JudgedUnit, RewriteJudge, RewriteOutcome, UnitFate};
 pub(crate) use seal::PreparedCheckpoint;
 pub(crate) use shared::KeeperProgress;
 pub(crate) use states::state_len_bytes;
@@ -54,6 +56,7 @@ pub(crate) use writer::{CommittedUnit, LogWriter};
 use bytes::Bytes;
 
 use crate::disk::{Disk, Host};
+use crate::format::rewrite::IndexKey;
 use crate::format::state::KnownRequest;
 use crate::format::store::Identity;
 use crate::format::unit::Place;
@@ -301,6 +304,48 @@ impl Log {
     /// What the disk says.
     pub(crate) fn keeper_step(&self) -> Result<KeeperProgress, StorageError> {
         self.shared.keeper_step()
+    }
+
+    /// The sealed segments that may be written again, in order, and their lengths in bytes.
+    pub(crate) fn rewritable(&self) -> Vec<(u32, u64)> {
+        self.shared.rewritable()
+    }
+
+    /// Writes a segment again without the events that go, if that gives back so many bytes. One at
+    /// a time.
+    ///
+    /// # Errors
+    /// What the disk says, damage that was found in the segment, and what the judge says. The
+    /// segment is as it was.
+    pub(crate) fn rewrite(
+        &self,
+        segment: u32,
+        at_least_bytes: u64,
+        judge: &mut dyn RewriteJudge,
+    ) -> Result<RewriteOutcome, StorageError> {
+        self.shared.rewrite(segment, at_least_bytes, judge)
+    }
+
+    /// Bytes that can still be written to the disk.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(crate) fn free_bytes(&self) -> Result<u64, StorageError> {
+        let free = self.shared.disk.free_bytes();
+        free.map_err(|error| StorageError::io("ask for the free space of", "the disk", error))
+    }
+
+    /// Shows the removed events of a range of positions, in order, with the keys that they had.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub(crate) fn removed(
+        &self,
+        from: Position,
+        to: Position,
+        visit: &mut dyn FnMut(Position, &mut dyn Iterator<Item = &IndexKey>),
+    ) -> Result<(), StorageError> {
+        self.shared.removed(from, to, visit)
     }
 
     /// Reads and checks everything that is durable.

@@ -250,7 +250,11 @@ fn tidy(
 ) -> Vec<String> {
     let current = manifest.current();
     let before = &survey.manifest;
-    let named: Vec<FileName> = (current.files().chain(before.files())).collect();
+    // The generation before keeps its own, but for segments: it never comes back.
+    let is_segment =
+        |name: &FileName| matches!(name, FileName::Segment(_) | FileName::Rewritten { .. });
+    let kept = before.files().filter(|name| !is_segment(name));
+    let named: Vec<FileName> = current.files().chain(kept).collect();
     let mut unknown = Vec::new();
     for (name, _) in files {
         match FileName::parse(name) {
@@ -261,6 +265,13 @@ fn tidy(
                 | FileName::State(_)
                 | FileName::ManifestDraft,
             ) => {
+                let _stays = disk.remove(name);
+            }
+            // A segment that was written again, and one whose rewriting was cut short.
+            Some(FileName::Rewritten { .. }) => {
+                let _stays = disk.remove(name);
+            }
+            Some(FileName::Segment(id)) if current.sealed.iter().any(|one| one.id == id) => {
                 let _stays = disk.remove(name);
             }
             Some(FileName::Manifest(generation)) if generation < before.generation => {
@@ -323,6 +334,7 @@ fn share(
         unsaved_bytes: AtomicU64::new(survey.report.walked_bytes),
         blocks: Cache::new(options.read_cache_bytes),
         sealed: SealedFiles::new(options.open_files_max, options.read_cache_bytes),
+        removed_keys: Mutex::new(None),
         spare: Mutex::new(survey.spare),
         sealing: Mutex::new(()),
         floor: Mutex::new(floor),

@@ -10,11 +10,13 @@ use crate::format::FormatError;
 use crate::format::footer::{CreatedRange, RANGE_EVENTS};
 use crate::format::manifest::{ManifestData, SealedSegment};
 use crate::format::record::Layout;
-use crate::log::block::{BLOCK_BYTES, Block, BlockPlan, check_record, offset_and_limit};
+use crate::log::block::{
+    BLOCK_BYTES, Block, BlockPlan, check_record, first_present, last_present, offset_and_limit,
+};
 use crate::log::chunk::{Chunk, Run};
 use crate::log::error::StorageError;
 use crate::log::facts::Offsets;
-use crate::log::sealed::{SealedFile, SealedOffsets, read_exact};
+use crate::log::sealed::{FileKey, SealedFile, SealedOffsets, read_exact};
 use crate::log::shared::Shared;
 use crate::model::{Position, Timestamp};
 
@@ -26,7 +28,7 @@ const PLANNED_MAX: usize = 128;
 /// Where a single record lies.
 struct Located {
     position: Position,
-    segment: u32,
+    key: FileKey,
     name: Arc<str>,
     file: Arc<dyn DiskFile>,
     offset: u32,
@@ -68,10 +70,13 @@ impl Shared {
         drop(state);
         match recent {
             Some(chunk) => Ok(chunk),
-            None => {
-                let block = self.block(from)?;
-                Ok(block.chunk(from, to, len_bytes_max))
-            }
+            None => match self.present_from(from, to)? {
+                None => Ok(Chunk::default()),
+                Some(from) => {
+                    let block = self.block(from)?;
+                    Ok(block.chunk(from, to, len_bytes_max))
+                }
+            },
         }
     }
 
@@ -82,25 +87,97 @@ impl Shared {
         len_bytes_max: usize,
     ) -> Result<Chunk, StorageError> {
         let before = before.min(self.end());
-        let Some(last) = before.0.checked_sub(1) else {
+        let Some(last) = self.present_before(before)? else {
             return Ok(Chunk::default());
         };
-        let block = self.block(Position(last))?;
-        Ok(block.chunk_back(before, events_max, len_bytes_max))
+        let block = self.block(last)?;
+        Ok(block.chunk_back(last.next(), events_max, len_bytes_max))
+    }
+
+    /// The first position of a range whose event was not removed.
+    fn present_from(&self, from: Position, to: Position) -> Result<Option<Position>, StorageError> {
+        let mut at = from;
+        while at < to {
+            let manifest = self.manifest.current();
+            let rewritten = sealed_holding(&manifest, at).filter(|one| one.rewrite.is_some());
+            let Some(entry) = rewritten else {
+                return Ok(Some(at));
+            };
+            let sealed = self.open_sealed(entry)?;
+            let first = sealed.footer.first_position;
+            let found = first_present(&self.offsets_of(&sealed), index_in(at, first))?;
+            at = match found {
+                None => sealed.footer.end_position(),
+                Some(found) => {
+                    let position = first.plus(u64::try_from(found).unwrap_or(u64::MAX));
+                    return Ok((position < to).then_some(position));
+                }
+            };
+        }
+        Ok(None)
+    }
+
+    /// The last position in front of one whose event was not removed.
+    fn present_before(&self, before: Position) -> Result<Option<Position>, StorageError> {
+        let mut end = before;
+        while let Some(last) = end.0.checked_sub(1).map(Position) {
+            let manifest = self.manifest.current();
+            let rewritten = sealed_holding(&manifest, last).filter(|one| one.rewrite.is_some());
+            let Some(entry) = rewritten else {
+                return Ok(Some(last));
+            };
+            let sealed = self.open_sealed(entry)?;
+            let first = sealed.footer.first_position;
+            let found = last_present(&self.offsets_of(&sealed), index_in(end, first))?;
+            if let Some(found) = found {
+                let found = u64::try_from(found).unwrap_or(u64::MAX);
+                return Ok(Some(first.plus(found)));
+            }
+            end = first;
+        }
+        Ok(None)
+    }
+
+    fn offsets_of<'a>(&'a self, sealed: &'a SealedFile) -> SealedOffsets<'a> {
+        SealedOffsets {
+            files: &self.sealed,
+            sealed,
+            salt: &self.identity.record_salt,
+        }
+    }
+
+    /// Opens a sealed segment, also if it was written again since the manifest was asked for it.
+    pub(super) fn open_sealed(
+        &self,
+        entry: &SealedSegment,
+    ) -> Result<Arc<SealedFile>, StorageError> {
+        let mut entry = entry.clone();
+        loop {
+            let opened = self.sealed.open(&*self.disk, &entry);
+            if !matches!(opened, Err(StorageError::Missing { .. })) {
+                return opened;
+            }
+            let manifest = self.manifest.current();
+            let newer = manifest.sealed.iter().find(|one| one.id == entry.id);
+            match newer.filter(|newer| newer.key() != entry.key()) {
+                None => return opened,
+                Some(newer) => entry = newer.clone(),
+            }
+        }
     }
 
     /// The block that holds a position in front of the end.
     fn block(&self, position: Position) -> Result<Arc<Block>, StorageError> {
-        let plan = self.with_offsets(position, |offsets, segment, file, first| {
+        let plan = self.with_offsets(position, |offsets, file_key, file, first| {
             let index = index_in(position, first);
             if let Some((offset, _)) = offset_and_limit(offsets, index)? {
-                let key = (segment, offset / BLOCK_BYTES);
+                let key = (file_key, offset / BLOCK_BYTES);
                 let cached = self.blocks.find(key);
                 if let Some(block) = cached.filter(|block| block.end() > position) {
                     return Ok(Err(block));
                 }
             }
-            BlockPlan::new(offsets, index, segment, file, first).map(Ok)
+            BlockPlan::new(offsets, index, file_key, file, first).map(Ok)
         })?;
         let plan = match plan {
             Err(cached) => return Ok(cached),
@@ -109,7 +186,7 @@ impl Shared {
         let block = Arc::new(plan.read(&self.identity.record_salt)?);
         let weight = block.weight();
         self.blocks
-            .insert((plan.segment, plan.number), Arc::clone(&block), weight);
+            .insert((plan.key, plan.number), Arc::clone(&block), weight);
         Ok(block)
     }
 
@@ -119,7 +196,7 @@ impl Shared {
         position: Position,
         look: impl FnOnce(
             &dyn Offsets,
-            u32,
+            FileKey,
             (&Arc<str>, &Arc<dyn DiskFile>),
             Position,
         ) -> Result<T, StorageError>,
@@ -127,23 +204,20 @@ impl Shared {
         let state = self.state.read();
         if let Some(live) = state.holding(position) {
             let facts = &live.facts;
-            return look(facts, facts.segment, (&live.name, &live.file), facts.first);
+            let key = (facts.segment, 0);
+            return look(facts, key, (&live.name, &live.file), facts.first);
         }
         drop(state);
         let sealed = self.sealed_at(position)?;
-        let offsets = SealedOffsets {
-            files: &self.sealed,
-            sealed: &sealed,
-            salt: &self.identity.record_salt,
-        };
+        let offsets = self.offsets_of(&sealed);
         let first = sealed.footer.first_position;
-        look(&offsets, sealed.id, (&sealed.name, &sealed.file), first)
+        look(&offsets, sealed.key, (&sealed.name, &sealed.file), first)
     }
 
     pub(super) fn sealed_at(&self, position: Position) -> Result<Arc<SealedFile>, StorageError> {
         let manifest = self.manifest.current();
         let entry = sealed_holding(&manifest, position).ok_or_else(|| self.lost(position))?;
-        self.sealed.open(&*self.disk, entry)
+        self.open_sealed(entry)
     }
 
     fn lost(&self, position: Position) -> StorageError {
@@ -211,7 +285,7 @@ impl Shared {
         while let Some(first) = rest.first() {
             let near = |pair: &[Located]| match pair {
                 [before, after] => {
-                    before.segment == after.segment
+                    before.key == after.key
                         && after.offset.saturating_sub(before.offset) < NEAR_BYTES
                         && after.offset.saturating_sub(first.offset) < 4 * BLOCK_BYTES
                 }
@@ -229,21 +303,21 @@ impl Shared {
 
     /// Where a record is; if its block is cached, the record itself, or none if it was removed.
     fn locate(&self, position: Position) -> Result<Result<Located, Option<Run>>, StorageError> {
-        self.with_offsets(position, |offsets, segment, (name, file), first| {
+        self.with_offsets(position, |offsets, key, (name, file), first| {
             let index = index_in(position, first);
             let place = offset_and_limit(offsets, index)?;
             let (offset, limit) = place.ok_or_else(|| self.lost(position))?;
             if offset == 0 {
                 return Ok(Err(None));
             }
-            let cached = self.blocks.find((segment, offset / BLOCK_BYTES));
+            let cached = self.blocks.find((key, offset / BLOCK_BYTES));
             if let Some(block) = cached.filter(|block| block.end() > position) {
                 let run = block.chunk(position, position.next(), usize::MAX);
                 return Ok(Err(run.runs.into_iter().next()));
             }
             Ok(Ok(Located {
                 position,
-                segment,
+                key,
                 name: Arc::clone(name),
                 file: Arc::clone(file),
                 offset,
@@ -310,7 +384,7 @@ impl Shared {
             .iter()
             .filter(|entry| reaches(&entry.created))
         {
-            let sealed = self.sealed.open(&*self.disk, entry)?;
+            let sealed = self.open_sealed(entry)?;
             let found = self.created_in(entry.first_position, &sealed.footer.created, created)?;
             if let Some(position) = found {
                 return Ok(position);

@@ -268,7 +268,7 @@ fn check_sizes(files: &[(String, u64)], manifest: &ManifestData) -> Result<(), S
     let mut lengths: Vec<(&str, u64)> = (files.iter()).map(|(name, len)| (&**name, *len)).collect();
     lengths.sort_unstable();
     for sealed in &manifest.sealed {
-        let name = FileName::Segment(sealed.id).to_string();
+        let name = sealed.file_name().to_string();
         let len_bytes = u64::from(sealed.len_bytes);
         if lengths.binary_search(&(&*name, len_bytes)).is_err() {
             return Err(StorageError::Missing {
@@ -382,8 +382,9 @@ impl Survey {
     ) -> Result<(), StorageError> {
         let opened = SealedFile::open(disk, sealed)?;
         let (file, name) = (Arc::clone(&opened.file), Arc::clone(&opened.name));
-        let mut walker = Walker::new(&self.identity, file, name, sealed.footer_offset.into());
-        while expected.place.offset < sealed.footer_offset {
+        let mut walker = Walker::new(&self.identity, file, name, sealed.units_end().into());
+        walker.rewritten = sealed.rewrite.is_some();
+        while expected.place.offset < sealed.units_end() {
             let offset = expected.place.offset.into();
             let unit = walker.unit(&expected)?;
             let mut unit =

@@ -46,6 +46,8 @@ pub(super) struct ContentHasher {
     digests: ContentDigests,
     leaf: blake3::Hasher,
     position: u64,
+    /// Whether the records in front of the first one of the present leaf are missing.
+    pub(super) lacks_start: bool,
 }
 
 impl ContentHasher {
@@ -59,7 +61,17 @@ impl ContentHasher {
             },
             leaf: blake3::Hasher::new(),
             position: position.0,
+            lacks_start: false,
         }
+    }
+
+    /// Takes what a footer says of everything in front of the present leaf.
+    pub(super) fn adopt(&mut self, chain: Digest, leaves: Vec<Digest>) {
+        self.digests = ContentDigests {
+            chain,
+            blocks: Vec::new(),
+            leaves,
+        };
     }
 
     pub(super) fn push(&mut self, record: &[u8]) {
@@ -68,6 +80,7 @@ impl ContentHasher {
         if !self.position.is_multiple_of(LEAF_EVENTS) {
             return;
         }
+        self.lacks_start = false;
         self.digests.leaves.push(self.leaf.finalize().into());
         self.leaf.reset();
         if self.position.is_multiple_of(BLOCK_EVENTS) {
@@ -82,14 +95,7 @@ impl ContentHasher {
     }
 
     pub(super) fn push_unit(&mut self, unit: &WalkedUnit<'_>) {
-        let offset = |record: &crate::log::facts::RecordEntry| {
-            usize::try_from(record.offset).unwrap_or(usize::MAX)
-        };
-        let records_end = crate::format::unit::HEADER_LEN + unit.records_bytes().len();
-        let ends = (unit.records.iter().skip(1).map(offset)).chain([records_end]);
-        for (start, end) in unit.records.iter().map(offset).zip(ends) {
-            self.push(unit.bytes.get(start..end).unwrap_or_default());
-        }
+        unit.record_bytes().for_each(|record| self.push(record));
     }
 
     /// What a footer says at this place; the hasher goes on behind it.
@@ -160,6 +166,7 @@ impl Shared {
             created: footer.created_range(),
             mark: footer.mark,
             digest,
+            rewrite: None,
         };
         self.manifest.update(|manifest| {
             manifest.unsealed.retain(|id| *id != full.segment);
@@ -212,7 +219,7 @@ impl Shared {
         let before = match manifest.sealed.last() {
             None => ContentDigests::default(),
             Some(last) => {
-                let footer = &self.sealed.open(&*self.disk, last)?.footer;
+                let footer = &self.open_sealed(last)?.footer;
                 ContentDigests {
                     chain: footer.chain,
                     blocks: Vec::new(),

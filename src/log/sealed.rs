@@ -7,10 +7,10 @@ use bytes::Bytes;
 
 use crate::disk::{Disk, DiskFile};
 use crate::format::FormatError;
-use crate::format::checksum::Salt;
+use crate::format::checksum::{Salt, checksum};
 use crate::format::footer::{FIXED_LEN_BYTES, Footer, OffsetPage};
-use crate::format::manifest::SealedSegment;
-use crate::format::names::FileName;
+use crate::format::manifest::{Rewrite, SealedSegment};
+use crate::format::rewrite::RemovedKeys;
 use crate::log::cache::Cache;
 use crate::log::error::StorageError;
 use crate::log::facts::{Offsets, Page};
@@ -18,10 +18,17 @@ use crate::log::facts::{Offsets, Page};
 /// The part of the read cache that pages of offsets may take beside it: 1 to 8.
 const PAGES_SHARE: usize = 8;
 
+/// A segment's number, and how often it was written again.
+pub(super) type FileKey = (u32, u32);
+
 /// An open sealed segment.
 #[derive(Debug)]
 pub(super) struct SealedFile {
     pub(super) id: u32,
+    /// Which of the files that the segment had.
+    pub(super) key: FileKey,
+    /// Whether it was written again without some of its events.
+    pub(super) rewrite: Option<Rewrite>,
     pub(super) name: Arc<str>,
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) footer: Footer,
@@ -48,7 +55,7 @@ pub(super) fn read_exact(
 
 impl SealedFile {
     pub(super) fn open(disk: &dyn Disk, entry: &SealedSegment) -> Result<Self, StorageError> {
-        let name: Arc<str> = FileName::Segment(entry.id).to_string().into();
+        let name: Arc<str> = entry.file_name().to_string().into();
         let missing = || StorageError::Missing {
             file: Arc::clone(&name),
             len_bytes: entry.len_bytes.into(),
@@ -78,17 +85,34 @@ impl SealedFile {
         let fits = footer.segment == entry.id
             && footer.first_position == entry.first_position
             && footer.events == entry.events
-            && footer.end_offset == entry.footer_offset
+            && footer.end_offset == entry.units_end()
             && footer.mark == entry.mark;
         match fits {
             true => Ok(Self {
                 id: entry.id,
+                key: entry.key(),
+                rewrite: entry.rewrite,
                 file,
                 footer,
                 pages_at: entry.footer_offset.into(),
                 name,
             }),
             false => Err(damaged(FormatError::Invalid("a segment's footer"))),
+        }
+    }
+
+    /// The keys of its removed events; none if it was never written again.
+    pub(super) fn read_removed_keys(&self) -> Result<RemovedKeys, StorageError> {
+        let Some(rewrite) = self.rewrite else {
+            return Ok(RemovedKeys::default());
+        };
+        let at = u64::from(self.footer.end_offset);
+        let len = usize::try_from(rewrite.keys_len).unwrap_or(usize::MAX);
+        let bytes = read_exact(&*self.file, &self.name, at, len)?;
+        let damaged = |error| StorageError::damaged(&self.name, at, error);
+        match checksum(&bytes) == rewrite.keys_checksum {
+            true => RemovedKeys::decode(&bytes).map_err(damaged),
+            false => Err(damaged(FormatError::Checksum("the keys of removed events"))),
         }
     }
 
@@ -107,8 +131,8 @@ impl SealedFile {
 /// The sealed segments that are open, and pages of their offsets.
 #[derive(Debug)]
 pub(super) struct SealedFiles {
-    files: Cache<u32, Arc<SealedFile>>,
-    pages: Cache<(u32, usize), OffsetPage>,
+    files: Cache<FileKey, Arc<SealedFile>>,
+    pages: Cache<(FileKey, usize), OffsetPage>,
 }
 
 impl SealedFiles {
@@ -124,12 +148,18 @@ impl SealedFiles {
         disk: &dyn Disk,
         entry: &SealedSegment,
     ) -> Result<Arc<SealedFile>, StorageError> {
-        if let Some(file) = self.files.find(entry.id) {
+        let key = entry.key();
+        if let Some(file) = self.files.find(key) {
             return Ok(file);
         }
         let file = Arc::new(SealedFile::open(disk, entry)?);
-        self.files.insert(entry.id, Arc::clone(&file), 1);
+        self.files.insert(key, Arc::clone(&file), 1);
         Ok(file)
+    }
+
+    /// Lets a file go that the segment does not have any more.
+    pub(super) fn close(&self, key: FileKey) {
+        self.files.remove(key);
     }
 }
 
@@ -149,13 +179,17 @@ impl Offsets for SealedOffsets<'_> {
         self.sealed.footer.end_offset
     }
 
+    fn has_holes(&self) -> bool {
+        self.sealed.rewrite.is_some()
+    }
+
     fn page_first_offset(&self, page: usize) -> Option<u32> {
         let entry = self.sealed.footer.pages.get(page)?;
         Some(entry.first_offset)
     }
 
     fn page(&self, page: usize) -> Result<Page, StorageError> {
-        let key = (self.sealed.id, page);
+        let key = (self.sealed.key, page);
         if let Some(page) = self.files.pages.find(key) {
             return Ok(Page::Closed(page));
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::disk::{Disk, DiskFile};
 use crate::format::FormatError;
 use crate::format::names::FileName;
-use crate::format::segment::{HEADER_LEN_BYTES, SegmentHeader};
+use crate::format::segment::{HEADER_LEN_BYTES, SegmentHeader, SegmentKind};
 use crate::format::store::Identity;
 use crate::log::error::StorageError;
 use crate::log::file::read_file;
@@ -44,7 +44,7 @@ pub(super) fn create_segment(
         let header = SegmentHeader {
             store: identity.store,
             segment: id,
-            capacity,
+            kind: SegmentKind::Written { capacity },
         };
         let made = file
             .write_all_at(0, &header.encode())
@@ -88,6 +88,9 @@ pub(super) fn open_segment(
     read.map_err(|error| StorageError::io("read", &name, error))?;
     let damaged = |error| StorageError::damaged(&name, 0, error);
     let header = SegmentHeader::decode(&header).map_err(damaged)?;
+    let SegmentKind::Written { capacity } = header.kind else {
+        return Err(damaged(FormatError::Invalid("the kind of a segment")));
+    };
     if header.store != identity.store || header.segment != id {
         return Err(damaged(FormatError::Invalid("the owner of a segment")));
     }
@@ -98,7 +101,7 @@ pub(super) fn open_segment(
         id,
         zeroed: zeroed.map_err(|_| damaged(FormatError::Invalid("the length of a segment")))?,
         file,
-        capacity: header.capacity,
+        capacity,
         name,
     })
 }

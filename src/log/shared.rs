@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::disk::{Disk, DiskFile, Host};
 use crate::format::floor::Floor;
 use crate::format::names::FileName;
+use crate::format::rewrite::RemovedKeys;
 use crate::format::store::Identity;
 use crate::format::unit::Place;
 use crate::log::LogOptions;
@@ -18,7 +19,7 @@ use crate::log::block::Block;
 use crate::log::cache::Cache;
 use crate::log::error::StorageError;
 use crate::log::manifest::Manifest;
-use crate::log::sealed::SealedFiles;
+use crate::log::sealed::{FileKey, SealedFiles};
 use crate::log::segment::{CAPACITY_MIN, Spare, create_segment};
 use crate::log::state::State;
 use crate::log::state_file::StateFile;
@@ -44,8 +45,10 @@ pub(super) struct Shared {
     pub(super) state_file: Mutex<StateFile>,
     /// How many bytes of log there are behind the last checkpoint.
     pub(super) unsaved_bytes: AtomicU64,
-    pub(super) blocks: Cache<(u32, u32), Arc<Block>>,
+    pub(super) blocks: Cache<(FileKey, u32), Arc<Block>>,
     pub(super) sealed: SealedFiles,
+    /// The keys of the removed events of the segment that was asked for last.
+    pub(super) removed_keys: Mutex<Option<(FileKey, Arc<RemovedKeys>)>>,
     pub(super) spare: Mutex<Option<Spare>>,
     pub(super) sealing: Mutex<()>,
     pub(super) floor: Mutex<FloorFile>,

@@ -172,6 +172,13 @@ impl Recent {
         run
     }
 
+    /// Lets the units go that lie in front of a position.
+    pub(super) fn forget_before(&mut self, position: Position) {
+        while let Some(oldest) = self.units.pop_front_if(|unit| unit.end() <= position) {
+            self.len_bytes -= oldest.bytes.len();
+        }
+    }
+
     fn find(&self, position: Position) -> Option<usize> {
         let behind = self.units.partition_point(|unit| unit.end() <= position);
         let unit = self.units.get(behind)?;

@@ -3,13 +3,10 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use crate::disk::DiskFile;
 use crate::format::footer::Mark;
 use crate::format::segment::HEADER_LEN_BYTES;
 use crate::format::unit::{Place, Trailer, UnitHeader};
-use crate::log::chunk::Run;
 use crate::log::error::StorageError;
 use crate::log::shared::Shared;
 use crate::log::walk::{Expected, Walker};
@@ -20,8 +17,8 @@ use crate::model::Position;
 pub(crate) struct Unit {
     /// What it says of itself.
     pub header: UnitHeader,
-    /// Its records.
-    pub records: Run,
+    /// The position behind the last event it ever had.
+    pub end: Position,
     /// Its appends, their requests, and its state records.
     pub trailer: Trailer,
 }
@@ -34,6 +31,7 @@ struct Stretch {
     first: Position,
     end: Position,
     end_offset: u32,
+    rewritten: bool,
     mark: Mark,
 }
 
@@ -64,7 +62,9 @@ impl Shared {
                 continue;
             }
             // The place at which the store was opened saves the way there.
-            let at_start = self.start.place.segment == stretch.id && self.start.position <= from;
+            let at_start = self.start.place.segment == stretch.id
+                && self.start.position <= from
+                && !stretch.rewritten;
             let start = match at_start {
                 true => self.start,
                 false => stretch.start(before),
@@ -107,6 +107,7 @@ impl Shared {
                 first: live.facts.first,
                 end: live.facts.end(),
                 end_offset: live.facts.end_offset,
+                rewritten: false,
                 mark: live.facts.mark,
             };
             state.live.iter().map(stretch).collect()
@@ -121,14 +122,15 @@ impl Shared {
             if sealed.id >= first_live {
                 break;
             }
-            let opened = self.sealed.open(&*self.disk, sealed)?;
+            let opened = self.open_sealed(sealed)?;
             stretches.push(Stretch {
                 id: sealed.id,
                 file: Arc::clone(&opened.file),
                 name: Arc::clone(&opened.name),
                 first: sealed.first_position,
                 end: sealed.end_position(),
-                end_offset: sealed.footer_offset,
+                end_offset: opened.footer.end_offset,
+                rewritten: opened.rewrite.is_some(),
                 mark: sealed.mark,
             });
         }
@@ -145,6 +147,7 @@ impl Shared {
     ) -> Result<(), StorageError> {
         let (file, name) = (Arc::clone(&stretch.file), Arc::clone(&stretch.name));
         let mut walker = Walker::new(&self.identity, file, name, stretch.end_offset.into());
+        walker.rewritten = stretch.rewritten;
         let mut expected = start;
         while expected.place.offset < stretch.end_offset {
             let offset = expected.place.offset.into();
@@ -152,15 +155,10 @@ impl Shared {
             let unit = unit.map_err(|error| StorageError::damaged(&stretch.name, offset, error))?;
             expected = unit.expected();
             let is_behind = unit.header.first_position >= from;
-            if is_behind || unit.header.end_position() > from {
-                let records = Run {
-                    first: unit.header.first_position,
-                    count: unit.header.records,
-                    bytes: Bytes::copy_from_slice(unit.records_bytes()),
-                };
+            if is_behind || unit.end > from {
                 visit(Unit {
                     header: unit.header,
-                    records,
+                    end: unit.end,
                     trailer: unit.trailer,
                 })?;
             }

@@ -6,19 +6,19 @@ use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile};
 use crate::format::FormatError;
-use crate::format::footer::{Footer, Mark};
+use crate::format::footer::{Footer, LEAF_EVENTS, Mark};
 use crate::format::manifest::SealedSegment;
-use crate::format::segment::HEADER_LEN_BYTES;
+use crate::format::segment::{HEADER_LEN_BYTES, SegmentHeader, SegmentKind};
 use crate::format::store::Identity;
 use crate::format::unit::Place;
 use crate::log::error::{LogOpenError, StorageError};
 use crate::log::facts::{ContentDigests, Facts, Offsets, Page};
+use crate::log::manifest::Manifest;
 use crate::log::recovery::survey;
 use crate::log::seal::{ContentHasher, digest_of};
-use crate::log::sealed::SealedFile;
-use crate::log::segment::open_segment;
+use crate::log::sealed::{SealedFile, read_exact};
 use crate::log::shared::Shared;
-use crate::log::walk::{Expected, Walker};
+use crate::log::walk::{Expected, Walker, fill};
 use crate::model::Position;
 
 /// How far a verification has come.
@@ -83,6 +83,7 @@ struct Part {
     start: Expected,
     end_offset: u32,
     events: u32,
+    rewritten: bool,
 }
 
 impl Part {
@@ -101,6 +102,7 @@ impl Part {
             },
             end_offset: facts.end_offset,
             events: facts.events,
+            rewritten: false,
         }
     }
 }
@@ -129,9 +131,11 @@ pub(super) fn verify(
     let mut verifier = Verifier {
         disk: &*shared.disk,
         identity: &shared.identity,
+        manifest: Some(&shared.manifest),
         of_bytes: sealed_bytes.sum::<u64>() + live_bytes.sum::<u64>(),
         found: LogVerification::default(),
         content: None,
+        complete: true,
         progress,
     };
     verifier.segments(&sealed, live);
@@ -155,9 +159,11 @@ pub(super) fn inspect(
     let mut verifier = Verifier {
         disk: &**disk,
         identity: &survey.identity,
+        manifest: None,
         of_bytes: sealed_bytes.sum::<u64>() + live.sum::<u64>(),
         found: LogVerification::default(),
         content: None,
+        complete: true,
         progress,
     };
     let live = survey.walked.iter();
@@ -170,13 +176,37 @@ pub(super) fn inspect(
     Ok(verifier.found)
 }
 
+/// Checks whose segment a file is.
+fn check_header(
+    opened: &SealedFile,
+    entry: &SealedSegment,
+    identity: &Identity,
+) -> Result<(), StorageError> {
+    let len = usize::try_from(HEADER_LEN_BYTES).unwrap_or(0);
+    let bytes = read_exact(&*opened.file, &opened.name, 0, len)?;
+    let damaged = |error| StorageError::damaged(&opened.name, 0, error);
+    let header = SegmentHeader::decode(&bytes).map_err(damaged)?;
+    let number = match header.kind {
+        SegmentKind::Written { .. } => 0,
+        SegmentKind::Rewritten { number } => number,
+    };
+    match header.store == identity.store && (header.segment, number) == entry.key() {
+        true => Ok(()),
+        false => Err(damaged(FormatError::Invalid("the owner of a segment"))),
+    }
+}
+
 struct Verifier<'a> {
     disk: &'a dyn Disk,
     identity: &'a Identity,
+    /// The manifest of an open store.
+    manifest: Option<&'a Manifest>,
     of_bytes: u64,
     found: LogVerification,
     /// Digests up to the end of the last segment, while all of them were whole.
     content: Option<ContentHasher>,
+    /// Whether all that the digests depend on was read: events that were removed are not there.
+    complete: bool,
     progress: &'a mut dyn FnMut(VerifyProgress),
 }
 
@@ -197,12 +227,21 @@ impl Verifier<'_> {
             Position::START,
         ));
         for entry in sealed {
-            let damage = self.sealed_segment(entry, mark).err();
+            let mut entry = SealedSegment::clone(entry);
+            let damage = loop {
+                let damage = self.sealed_segment(&entry, mark).err();
+                match self.newer(&entry) {
+                    Some(newer) if matches!(damage, Some(StorageError::Missing { .. })) => {
+                        entry = newer;
+                    }
+                    _ => break damage,
+                }
+            };
             if damage.is_some() {
                 self.content = None;
             }
             self.report(
-                crate::format::names::FileName::Segment(entry.id).to_string(),
+                entry.file_name().to_string(),
                 (entry.first_position, entry.events),
                 entry.len_bytes,
                 damage,
@@ -210,6 +249,14 @@ impl Verifier<'_> {
             mark = entry.mark;
         }
         mark
+    }
+
+    /// The entry of a segment that was written again since.
+    fn newer(&self, entry: &SealedSegment) -> Option<SealedSegment> {
+        let current = self.manifest?.current();
+        let mut sealed = current.sealed.iter();
+        let newer = sealed.find(|one| one.id == entry.id)?;
+        (newer.key() != entry.key()).then(|| newer.clone())
     }
 
     fn report(
@@ -235,7 +282,7 @@ impl Verifier<'_> {
 
     fn sealed_segment(&mut self, entry: &SealedSegment, mark: Mark) -> Result<(), StorageError> {
         let opened = SealedFile::open(self.disk, entry)?;
-        open_segment(self.disk, self.identity, entry.id)?;
+        check_header(&opened, entry, self.identity)?;
         let part = Part {
             file: Arc::clone(&opened.file),
             name: Arc::clone(&opened.name),
@@ -247,10 +294,17 @@ impl Verifier<'_> {
                 position: entry.first_position,
                 mark,
             },
-            end_offset: entry.footer_offset,
+            end_offset: entry.units_end(),
             events: entry.events,
+            rewritten: entry.rewrite.is_some(),
         };
-        let facts = self.walk(&part)?;
+        let mut facts = self.walk(&part)?;
+        if entry.rewrite.is_some() {
+            opened.read_removed_keys()?;
+            fill(&mut facts, entry.end_position());
+            // The unit behind the segment continues its last one as it was written first.
+            facts.mark = entry.mark;
+        }
         let damaged = |what| {
             let error = FormatError::Invalid(what);
             StorageError::damaged(&opened.name, entry.footer_offset.into(), error)
@@ -258,7 +312,10 @@ impl Verifier<'_> {
         self.compare(&facts, &opened, &damaged)?;
         let digest = digest_of(&*opened.file, &opened.name, entry.len_bytes.into())?;
         match digest == entry.digest {
-            true => Ok(()),
+            true => {
+                self.go_on_with_content(&opened);
+                Ok(())
+            }
             false => Err(damaged("the digest of a segment's file")),
         }
     }
@@ -294,9 +351,28 @@ impl Verifier<'_> {
         let same = found.chain == footer.chain
             && found.blocks == footer.blocks
             && found.leaves == footer.leaves;
-        match same {
+        match same || !self.complete || opened.rewrite.is_some() {
             true => Ok(()),
             false => Err(damaged("the digests of a segment's events")),
+        }
+    }
+
+    /// Goes on behind a segment. The digests of one that was written again are as they were, but
+    /// cannot be found out any more, nor can others before a leaf begins anew.
+    fn go_on_with_content(&mut self, opened: &SealedFile) {
+        let footer = &opened.footer;
+        let Some(content) = &mut self.content else {
+            return;
+        };
+        let end = footer.end_position();
+        if opened.rewrite.is_some() {
+            self.complete = false;
+            *content = ContentHasher::new(&ContentDigests::default(), end);
+            content.lacks_start = !end.0.is_multiple_of(LEAF_EVENTS);
+        }
+        if !self.complete && !content.lacks_start {
+            content.adopt(footer.chain, footer.leaves.clone());
+            self.complete = true;
         }
     }
 
@@ -319,6 +395,7 @@ impl Verifier<'_> {
     fn walk(&mut self, part: &Part) -> Result<Facts, StorageError> {
         let (file, name) = (Arc::clone(&part.file), Arc::clone(&part.name));
         let mut walker = Walker::new(self.identity, file, name, part.end_offset.into());
+        walker.rewritten = part.rewritten;
         let mut expected = part.start;
         let salt = self.identity.record_salt;
         let mut facts = Facts::new(
@@ -334,7 +411,7 @@ impl Verifier<'_> {
             if let Some(content) = &mut self.content {
                 content.push_unit(&unit);
             }
-            facts.push_unit(&unit.records, unit.len, unit.mark);
+            unit.add_to(&mut facts);
             expected = unit.expected();
         }
         Ok(facts)

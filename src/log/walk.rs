@@ -8,10 +8,11 @@ use crate::format::FormatError;
 use crate::format::checksum::{ChecksumList, checksum};
 use crate::format::footer::Mark;
 use crate::format::record::Layout;
+use crate::format::rewrite::RewrittenTrailer;
 use crate::format::store::Identity;
 use crate::format::unit::{HEADER_LEN, Place, Trailer, UnitHeader};
 use crate::log::error::StorageError;
-use crate::log::facts::RecordEntry;
+use crate::log::facts::{Facts, RecordEntry};
 use crate::model::Position;
 
 /// How much is read at once, in bytes.
@@ -34,6 +35,10 @@ pub(super) struct WalkedUnit<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) records: Vec<RecordEntry>,
     pub(super) trailer: Trailer,
+    /// The position behind the last event it ever had.
+    pub(super) end: Position,
+    /// Which of its events are left, if it was written again.
+    kept: Option<RewrittenTrailer>,
 }
 
 impl WalkedUnit<'_> {
@@ -50,9 +55,50 @@ impl WalkedUnit<'_> {
                 offset: self.header.place.offset.saturating_add(self.len),
                 ..self.header.place
             },
-            position: self.header.end_position(),
+            position: self.end,
             mark: self.mark,
         }
+    }
+
+    /// The bytes of each record.
+    pub(super) fn record_bytes(&self) -> impl Iterator<Item = &[u8]> {
+        let offset = |record: &RecordEntry| usize::try_from(record.offset).unwrap_or(usize::MAX);
+        let records_end = HEADER_LEN + self.records_bytes().len();
+        let ends = (self.records.iter().skip(1).map(offset)).chain([records_end]);
+        let ranges = self.records.iter().map(offset).zip(ends);
+        ranges.map(|(start, end)| self.bytes.get(start..end).unwrap_or_default())
+    }
+
+    /// Where each record stands.
+    pub(super) fn positions(&self) -> impl Iterator<Item = Position> + '_ {
+        let first = self.header.first_position;
+        let left = self.kept.iter().flat_map(RewrittenTrailer::places);
+        let all = match self.kept {
+            None => 0..u64::from(self.header.records),
+            Some(_) => 0..0,
+        };
+        all.chain(left).map(move |place| first.plus(place))
+    }
+
+    /// Adds the unit to what is known of its segment.
+    pub(super) fn add_to(&self, facts: &mut Facts) {
+        if self.kept.is_none() {
+            facts.push_unit(&self.records, self.len, self.mark);
+            return;
+        }
+        for (position, record) in self.positions().zip(&self.records) {
+            fill(facts, position);
+            facts.push_record(record);
+        }
+        fill(facts, self.end);
+        facts.end_unit(self.len, self.mark);
+    }
+}
+
+/// Says of all events in front of a position that nothing was said of that they were removed.
+pub(super) fn fill(facts: &mut Facts, to: Position) {
+    while facts.end() < to {
+        facts.push_removed();
     }
 }
 
@@ -66,6 +112,9 @@ pub(super) struct Walker<'a> {
     /// Bytes behind this are not looked at.
     limit: u64,
     pub(super) read_bytes: u64,
+    /// Whether the units are those of a segment that was written again: there may be gaps between
+    /// their positions and in them.
+    pub(super) rewritten: bool,
 }
 
 impl<'a> Walker<'a> {
@@ -83,6 +132,7 @@ impl<'a> Walker<'a> {
             buffer_at: 0,
             limit,
             read_bytes: 0,
+            rewritten: false,
         }
     }
 
@@ -112,8 +162,9 @@ impl<'a> Walker<'a> {
     ) -> Result<Result<WalkedUnit<'_>, FormatError>, StorageError> {
         let identity = self.identity;
         let offset = u64::from(expected.place.offset);
+        let rewritten = self.rewritten;
         let header = self.window(offset, HEADER_LEN)?;
-        let (header, sum) = match check_header(header, expected, identity) {
+        let (header, sum) = match check_header(header, expected, identity, rewritten) {
             Ok(checked) => checked,
             Err(error) => return Ok(Err(error)),
         };
@@ -122,19 +173,26 @@ impl<'a> Walker<'a> {
         let Ok(len) = u32::try_from(padded) else {
             return Ok(Err(FormatError::Invalid("a unit's length")));
         };
-        let bytes = self.window(offset, usize::try_from(len).unwrap_or(usize::MAX))?;
+        let wanted = usize::try_from(len).unwrap_or(usize::MAX);
+        let bytes = self.window(offset, wanted)?;
+        if bytes.len() < wanted {
+            return Ok(Err(FormatError::Truncated("a unit")));
+        }
+        let mark = Mark {
+            checksum: sum,
+            epoch: header.epoch,
+            committed_us: header.committed_us,
+        };
         Ok(
-            check_body(bytes, &header, len, identity).map(|(records, trailer)| WalkedUnit {
+            check_body(bytes, &header, identity, rewritten).map(|body| WalkedUnit {
                 header,
-                mark: Mark {
-                    checksum: sum,
-                    epoch: header.epoch,
-                    committed_us: header.committed_us,
-                },
+                mark,
                 len,
                 bytes,
-                records,
-                trailer,
+                records: body.records,
+                trailer: body.trailer,
+                end: body.end,
+                kept: body.kept,
             }),
         )
     }
@@ -145,10 +203,12 @@ fn check_header(
     bytes: &[u8],
     expected: &Expected,
     identity: &Identity,
+    rewritten: bool,
 ) -> Result<(UnitHeader, u32), FormatError> {
     let (header, sum) = UnitHeader::decode(bytes, &identity.unit_salt)?;
+    let first = header.first_position;
     let continues = header.place == expected.place
-        && header.first_position == expected.position
+        && (first == expected.position || rewritten && first > expected.position)
         && header.previous == expected.mark.checksum
         && header.epoch >= expected.mark.epoch
         && header.committed_us >= expected.mark.committed_us;
@@ -158,29 +218,45 @@ fn check_header(
     }
 }
 
+/// What is behind a header.
+struct Body {
+    records: Vec<RecordEntry>,
+    trailer: Trailer,
+    end: Position,
+    kept: Option<RewrittenTrailer>,
+}
+
+/// Checks the unit that takes all the bytes.
 fn check_body(
     bytes: &[u8],
     header: &UnitHeader,
-    len: u32,
     identity: &Identity,
-) -> Result<(Vec<RecordEntry>, Trailer), FormatError> {
+    rewritten: bool,
+) -> Result<Body, FormatError> {
     let truncated = FormatError::Truncated("a unit");
     let size = |len: u32| usize::try_from(len).map_err(|_| truncated);
-    let body = bytes.get(HEADER_LEN..size(len)?).ok_or(truncated)?;
+    let body = bytes.get(HEADER_LEN..).ok_or(truncated)?;
     let (mut rest, behind) = body
         .split_at_checked(size(header.records_len)?)
         .ok_or(truncated)?;
     let (trailer, padding) = behind
         .split_at_checked(size(header.trailer_len)?)
         .ok_or(truncated)?;
+    // Not believed before the checksum is found right; but it says where the records stand.
+    let mut kept = match rewritten {
+        true => Some(RewrittenTrailer::decode(trailer, header.records)?),
+        false => None,
+    };
+    let mut places = kept.iter().flat_map(RewrittenTrailer::places);
     let mut sums = ChecksumList::default();
     let mut records = Vec::new();
     let mut offset = HEADER_LEN;
     for index in 0..u64::from(header.records) {
+        let place = places.next().unwrap_or(index);
         let layout = Layout::parse(rest)?;
         layout.check_header(
             rest,
-            header.first_position.plus(index),
+            header.first_position.plus(place),
             &identity.record_salt,
         )?;
         layout.check_payload(rest)?;
@@ -192,12 +268,25 @@ fn check_body(
         offset += layout.record_len();
         rest = rest.get(layout.record_len()..).ok_or(truncated)?;
     }
+    drop(places);
     sums.push(checksum(trailer));
     if !rest.is_empty() || padding.iter().any(|byte| *byte != 0) {
         return Err(FormatError::Invalid("a unit's length"));
     }
-    match sums.finish() == header.body_checksum {
-        true => Ok((records, Trailer::decode(trailer)?)),
-        false => Err(FormatError::Checksum("a unit's body")),
+    if sums.finish() != header.body_checksum {
+        return Err(FormatError::Checksum("a unit's body"));
     }
+    let (trailer, end) = match &mut kept {
+        None => (Trailer::decode(trailer)?, header.end_position()),
+        Some(kept) => {
+            let end = header.first_position.plus(kept.positions());
+            (kept.trailer.clone(), end)
+        }
+    };
+    Ok(Body {
+        records,
+        trailer,
+        end,
+        kept,
+    })
 }

@@ -5,7 +5,7 @@ use annal::format::floor::Floor;
 use annal::format::footer::{Footer, Mark};
 use annal::format::manifest::ManifestData;
 use annal::format::record::{self, Layout, Record, payload_checksum};
-use annal::format::segment::SegmentHeader;
+use annal::format::segment::{SegmentHeader, SegmentKind};
 use annal::format::state::StateWriter;
 use annal::format::store::Identity;
 use annal::format::unit::{
@@ -163,7 +163,7 @@ pub(crate) fn check() {
 }
 
 /// Every structure with an envelope, from its first byte.
-pub(crate) fn envelopes() -> [(&'static str, Vec<u8>); 6] {
+pub(crate) fn envelopes() -> [(&'static str, Vec<u8>); 7] {
     let store = StoreId(Uuid::nil());
     let identity = Identity {
         store,
@@ -176,7 +176,11 @@ pub(crate) fn envelopes() -> [(&'static str, Vec<u8>); 6] {
     let segment = SegmentHeader {
         store,
         segment: 0,
-        capacity: 0,
+        kind: SegmentKind::Written { capacity: 0 },
+    };
+    let rewritten = SegmentHeader {
+        kind: SegmentKind::Rewritten { number: 1 },
+        ..segment
     };
     let floor = Floor {
         number: 0,
@@ -206,6 +210,7 @@ pub(crate) fn envelopes() -> [(&'static str, Vec<u8>); 6] {
     [
         ("identity", identity.encode()),
         ("segment header", segment.encode()),
+        ("segment header, rewritten", rewritten.encode()),
         ("footer, fixed part", footer_bytes),
         ("floor slot", floor.encode().1),
         ("manifest", ManifestData::default().encode()),

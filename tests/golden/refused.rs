@@ -121,7 +121,9 @@ pub(crate) const NEWER: &[Case] = &[
         raise(files, &name, len.try_into().unwrap(), &[0]);
     }),
     ("header of the active segment", |files| {
-        raise(files, ACTIVE, 36, &[0, 2048])
+        // Version 2 is that of a segment that was written again.
+        raise(files, ACTIVE, 36, &[0, 2048]);
+        raise(files, ACTIVE, 36, &[0, 2048]);
     }),
     ("floor", |files| raise(files, "floor", 52, &[0, 4096])),
     ("bit of the floor", |files| {

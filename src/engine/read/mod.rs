@@ -29,6 +29,7 @@ pub(crate) use listing::{Entry, Virtual, VirtualStart};
 pub use projections::ProjectionState;
 pub use resolved::{Bounds, ResolvedEvent, ResolvedEvents};
 pub(crate) use wait::block_on_until;
+pub(super) use window::{is_young, sight_of};
 
 use std::sync::Arc;
 

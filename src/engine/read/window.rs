@@ -93,6 +93,15 @@ pub(crate) fn sight(
     })
 }
 
+/// What can be seen of a stream, by its name, at a time; nothing if there is nothing to be seen.
+pub(crate) fn sight_of(stream: &str, entry: &StreamEntry, now_us: i64) -> Option<Window> {
+    let stream = StreamName::new(stream.to_owned()).ok()?;
+    match sight(&stream, entry, None, now_us) {
+        Sight::Window(window) => Some(window),
+        Sight::NotFound | Sight::Tombstoned => None,
+    }
+}
+
 /// Where a stream ends.
 pub(crate) fn head(entry: &StreamEntry) -> StreamHead {
     let last = entry.last.map(|(revision, _)| revision);

@@ -17,6 +17,7 @@ use crate::format::state::KnownRequest;
 use crate::format::table::{FOOTER_LEN, Footer};
 use crate::format::unit::RequestEntry;
 use crate::index::ids::request_fingerprint;
+use crate::index::source::RemovedEvent;
 use crate::index::{
     Index, IndexOptions, Posting, SeenRequest, Source, Step, StreamEntry, TableSet,
 };
@@ -74,6 +75,10 @@ impl Source for TestLog {
         Ok(range
             .map(|(principal, id, seen)| (request_fingerprint(principal, *id), *seen))
             .collect())
+    }
+
+    fn removed(&self, _: Position, _: Position) -> Result<Vec<RemovedEvent>, StorageError> {
+        Ok(Vec::new())
     }
 
     fn tables(&self) -> TableSet {

@@ -260,9 +260,9 @@ fn events_are_found_by_position_by_time_and_backwards() {
     assert_eq!(log.position_at(at(last + 1)).unwrap(), end);
     let mut next = Position(150);
     log.units(next, &mut |unit| {
-        if unit.header.end_position() > Position(150) {
+        if unit.end > Position(150) {
             assert!(unit.header.first_position <= next);
-            next = unit.header.end_position();
+            next = unit.end;
             assert_eq!(unit.trailer.appends.len(), 1);
         }
         Ok(())
