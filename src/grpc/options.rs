@@ -14,7 +14,7 @@ use crate::tls::TlsError;
 #[non_exhaustive]
 pub struct GrpcOptions {
     /// Where it listens. An IPv6 loopback address that the machine does not have is left out, so
-    /// long as another address is left. Default: 127.0.0.1:2113 and [::1]:2113.
+    /// long as another address is left. Default: `127.0.0.1:2113` and `[::1]:2113`.
     pub addresses: Vec<SocketAddr>,
     /// Listen on an address that others can reach, though there is no encryption or there are no
     /// users. Default: no.
