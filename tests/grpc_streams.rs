@@ -24,3 +24,6 @@ mod follow;
 mod input;
 #[path = "grpc_streams/read.rs"]
 mod read;
+#[cfg(feature = "cli")]
+#[path = "grpc_streams/tls.rs"]
+mod tls;

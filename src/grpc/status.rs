@@ -99,6 +99,16 @@ pub(super) fn stream_not_found(stream: &str) -> Status {
     )
 }
 
+/// There is no such index.
+pub(super) fn index_not_found(index: &str) -> Status {
+    exception(
+        Code::NotFound,
+        format!("Index '{index}' not found."),
+        "index-not-found",
+        &[("index-name", index)],
+    )
+}
+
 /// The caller may not do that.
 pub(super) fn access_denied() -> Status {
     exception(

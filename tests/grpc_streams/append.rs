@@ -252,7 +252,7 @@ async fn an_append_that_makes_no_sense_is_an_invalid_argument() {
 #[tokio::test]
 async fn what_cannot_be_written_is_refused() {
     let served = Served::start().await;
-    for stream in ["$all", "$ce-a", "$et-T", "$streams"] {
+    for stream in ["$all", "$ce-a", "$et-T", "$streams", "$users"] {
         let status = served.append(stream, ANY, events(1)).await.unwrap_err();
         assert_eq!(status.code(), Code::PermissionDenied, "{stream}");
         assert_eq!(trailer(&status, "exception"), Some("access-denied"));

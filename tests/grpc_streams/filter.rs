@@ -2,7 +2,6 @@
 
 use tonic::Code;
 
-use crate::grpc_client::Served;
 use crate::grpc_client::append::{ANY, event};
 use crate::grpc_client::read::{by_prefix, by_regex, of_all};
 use crate::grpc_client::v1::Empty;
@@ -10,6 +9,7 @@ use crate::grpc_client::v1::streams::read_req::options::FilterOption;
 use crate::grpc_client::v1::streams::read_req::options::filter_options::{
     Expression, Filter, Window,
 };
+use crate::grpc_client::{Served, trailer};
 
 const COUNT: Window = Window::Count(Empty {});
 
@@ -94,6 +94,11 @@ async fn a_filter_that_makes_no_sense_is_an_invalid_argument() {
         of_one_stream,
         of_all().filter(Filter::EventType(by_regex("(")), COUNT, 1),
         of_all().filter(good(), Window::Max(0), 1),
+        of_all().filter(
+            Filter::StreamIdentifier(by_prefix(&["a", "$idx-all"])),
+            COUNT,
+            1,
+        ),
         of_all().filter(good(), COUNT, 0).follow(),
     ] {
         let text = format!("{wrong:?}");
@@ -102,5 +107,18 @@ async fn a_filter_that_makes_no_sense_is_an_invalid_argument() {
             Err(status) => status,
         };
         assert_eq!(status.code(), Code::InvalidArgument, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn an_index_that_is_not_there_is_not_found() {
+    let served = Served::start().await;
+    let filter = Filter::StreamIdentifier(by_prefix(&["$idx-user-mine"]));
+    let options = of_all().filter(filter, COUNT, 1);
+    for options in [options.clone(), options.follow()] {
+        let status = served.open(options).await.unwrap_err();
+        assert_eq!(status.code(), Code::NotFound);
+        assert_eq!(trailer(&status, "exception"), Some("index-not-found"));
+        assert_eq!(trailer(&status, "index-name"), Some("$idx-user-mine"));
     }
 }

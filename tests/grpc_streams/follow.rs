@@ -219,3 +219,41 @@ async fn nothing_is_lost_or_doubled_while_appends_go_on() {
     };
     tokio::join!(writing, reading);
 }
+
+#[tokio::test]
+async fn what_is_computed_is_followed_like_a_stream() {
+    let served = Served::start().await;
+    served.fill("order-1", 2).await;
+    let mut following = served.follow(of_stream("$ce-order").resolved()).await;
+    let mut seen = Vec::new();
+    while seen.len() < 3 {
+        match following.next().await.unwrap() {
+            Content::Event(event) => seen.push((
+                event.link.unwrap().stream_revision,
+                event.event.unwrap().commit_position,
+            )),
+            Content::CaughtUp(caught_up) => {
+                assert_eq!(caught_up.stream_revision, Some(1));
+                served.fill("order-2", 1).await;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(seen, [(0, 1), (1, 2), (2, 3)]);
+}
+
+#[tokio::test]
+async fn what_groups_on_all_events_keep_is_not_among_all_events() {
+    let served = Served::start().await;
+    let parked = "$persistentsubscription-$all::mine-parked";
+    served.fill(parked, 1).await;
+    let position = served.fill("a", 1).await;
+    let all = served.read_events(of_all()).await.unwrap();
+    assert_eq!((all.len(), all[0].commit_position), (1, position));
+    let mut following = served.follow(of_all()).await;
+    assert_eq!(following.event().await.commit_position, position);
+    assert_eq!(
+        served.read_events(of_stream(parked)).await.unwrap().len(),
+        1
+    );
+}

@@ -2,9 +2,9 @@
 
 use std::str::FromStr;
 
+use http::uri::PathAndQuery;
 use proptest::prelude::*;
 use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::codegen::http::uri::PathAndQuery;
 use tonic::{Code, Request, Status};
 
 use crate::grpc_client::Served;
@@ -147,4 +147,57 @@ async fn what_is_not_there_is_unimplemented() {
         let status = call(&served, method, vec![Vec::new()]).await.unwrap();
         assert_eq!(status.code(), Code::Unimplemented, "{method}");
     }
+}
+
+/// Posts bytes as the body of a call, and returns the status that it ends with.
+async fn post(served: &Served, method: &str, body: &[u8]) -> Option<u32> {
+    let body = http_body_util::Full::new(bytes::Bytes::copy_from_slice(body));
+    let request = http::Request::post(format!("http://{}/{method}", served.address))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(body)
+        .unwrap();
+    let socket = tokio::net::TcpStream::connect(served.address)
+        .await
+        .unwrap();
+    let io = hyper_util::rt::TokioIo::new(socket);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io)
+        .await
+        .unwrap();
+    let running = tokio::spawn(connection);
+    let response = sender.send_request(request).await.ok()?;
+    let number = |value: &http::HeaderValue| value.to_str().unwrap().parse().unwrap();
+    let code = match response.headers().get("grpc-status") {
+        Some(code) => Some(number(code)),
+        None => {
+            let body = http_body_util::BodyExt::collect(response.into_body())
+                .await
+                .ok()?;
+            body.trailers()?.get("grpc-status").map(number)
+        }
+    };
+    running.abort();
+    code
+}
+
+#[tokio::test]
+async fn frames_that_are_none_end_a_call_and_not_the_server() {
+    let served = Served::start().await;
+    for (method, frame) in METHODS.into_iter().flat_map(|method| {
+        [
+            (method, &b"\x01\0\0\0\x01x"[..]),
+            (method, b"\x07\0\0\0\0"),
+            (method, b"\0\xff\xff\xff\xff"),
+            (method, b"\0\0\0\0\x05x"),
+            (method, b"\0"),
+        ]
+    }) {
+        let code = post(&served, method, frame).await;
+        assert!(
+            !matches!(code, Some(2 | 13 | 15)),
+            "{method} {frame:?}: {code:?}"
+        );
+    }
+    served.fill("a", 1).await;
 }

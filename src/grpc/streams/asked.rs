@@ -225,10 +225,23 @@ pub(in crate::grpc) fn filter(
     expression: Expression,
 ) -> Result<EventFilter, Status> {
     let Expression { regex, prefix } = expression;
+    if let (FilterTarget::Stream, true) = (target, regex.is_empty()) {
+        refuse_indexes(&prefix)?;
+    }
     let filter = match (regex.is_empty(), prefix.is_empty()) {
         (false, _) => EventFilter::pattern(target, &regex),
         (true, false) => EventFilter::prefixes(target, prefix),
         (true, true) => Ok(EventFilter::nothing()),
     };
     filter.map_err(|error| status::invalid(error.to_string()))
+}
+
+/// A prefix that names an index asks for that index alone; there is none of those.
+fn refuse_indexes(prefixes: &[String]) -> Result<(), Status> {
+    let is_index = |prefix: &&String| prefix.starts_with("$idx-");
+    match (prefixes.iter().find(is_index), prefixes.len()) {
+        (None, _) => Ok(()),
+        (Some(index), 1) => Err(status::index_not_found(index)),
+        (Some(_), _) => Err(status::invalid("an index is read by itself")),
+    }
 }

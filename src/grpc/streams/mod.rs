@@ -29,6 +29,7 @@ use super::wire::event_store::client::streams::{
 use crate::model::Ending;
 pub(super) use asked::filter;
 use asked::{Asked, What};
+pub(super) use proposed::is_made;
 use replies::Replies;
 
 /// The service.

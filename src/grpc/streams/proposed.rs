@@ -14,6 +14,7 @@ use crate::engine::AppendError;
 use crate::grpc::auth::Wish;
 use crate::grpc::convert::{stream_identifier, uuid};
 use crate::grpc::incoming::Incoming;
+use crate::grpc::system::StateStream;
 use crate::grpc::wire::event_store::client as wire;
 use crate::grpc::wire::event_store::client::streams::Outcome;
 use crate::grpc::wire::event_store::client::{ProposedMessage, StreamIdentifier};
@@ -206,8 +207,8 @@ pub(super) fn last_revision(head: StreamHead) -> Option<Revision> {
     }
 }
 
-/// A stream that a client wants to change. All events together are none, and what is computed
-/// cannot be changed.
+/// A stream that a client wants to change. All events together are none, and what is computed, or
+/// shows state, cannot be changed.
 pub(super) fn writable(identifier: Option<StreamIdentifier>) -> Result<StreamName, Refused> {
     if identifier
         .as_ref()
@@ -216,10 +217,15 @@ pub(super) fn writable(identifier: Option<StreamIdentifier>) -> Result<StreamNam
         return Err(Refused::AccessDenied);
     }
     let stream = crate::grpc::convert::stream(identifier)?;
-    match VirtualStream::of(&stream) {
-        Some(_) => Err(Refused::AccessDenied),
-        None => Ok(stream),
+    match is_made(&stream) {
+        true => Err(Refused::AccessDenied),
+        false => Ok(stream),
     }
+}
+
+/// Whether the events of a stream are made when somebody reads it.
+pub(in crate::grpc) fn is_made(stream: &StreamName) -> bool {
+    VirtualStream::of(stream).is_some() || StateStream::of(stream).is_some()
 }
 
 /// An append that arrives.

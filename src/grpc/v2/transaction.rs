@@ -9,9 +9,10 @@ use super::refused::{Refused, invalid};
 use crate::access::Principal;
 use crate::grpc::auth::Wish;
 use crate::grpc::incoming::Incoming;
+use crate::grpc::streams::is_made;
 use crate::grpc::wire::kurrentdb::protocol::v2::streams::AppendRecord;
 use crate::grpc::{Shared, status};
-use crate::model::{Append, ExpectedRevision, Receipt, Revision, StreamName, VirtualStream};
+use crate::model::{Append, ExpectedRevision, Receipt, Revision, StreamName};
 
 /// An append that is put together.
 #[derive(Debug, Default)]
@@ -98,7 +99,7 @@ pub(super) async fn allow(
         operation,
     };
     if let Wish::Write(stream) = &wish
-        && VirtualStream::of(stream).is_some()
+        && is_made(stream)
     {
         return Err(denied());
     }
