@@ -164,16 +164,17 @@ pub use log::{
 };
 pub use model::{
     Append, ContentType, Direction, Ending, EventFilter, EventType, ExpectedRevision, FilterRule,
-    FilterTarget, InvalidFilter, InvalidText, InvalidTimestamp, Lineage, Link, MediaType, NewEvent,
-    Pattern, PatternTooCostly, Position, Projection, ReadFrom, Receipt, RecordedEvent, Request,
-    Revision, Source, StateChange, StateSpace, StoreId, StreamHead, StreamMetadata, StreamName,
+    FilterTarget, GroupName, GroupSettings, GroupSource, GroupStart, GroupStrategy, InvalidFilter,
+    InvalidGroup, InvalidText, InvalidTimestamp, Lineage, Link, MediaType, NewEvent, Pattern,
+    PatternTooCostly, Position, Projection, ReadFrom, Receipt, RecordedEvent, Request, Revision,
+    Source, StateChange, StateSpace, StoreId, StreamHead, StreamMetadata, StreamName,
     SubscribeFrom, Tag, Timestamp, Token, VirtualStream,
 };
 #[cfg(feature = "server")]
 pub use server::{ServeError, Server, ServerOptions};
 pub use subscription::{
     CaughtUp, Delivery, Feed, FeedNotice, FeedOptions, FeedSource, GroupError, GroupInfo,
-    GroupName, GroupOptions, GroupPlace, GroupSettings, GroupSource, GroupStart, GroupStatus,
-    GroupStrategy, Groups, InFlightInfo, JoinOptions, Measurement, Member, MemberError,
-    MemberHandle, MemberInfo, NackAction, Notice, Progress, SubscribeOptions, Subscription,
+    GroupOptions, GroupPlace, GroupStatus, Groups, InFlightInfo, JoinOptions, Measurement, Member,
+    MemberError, MemberHandle, MemberInfo, NackAction, Notice, Progress, SubscribeOptions,
+    Subscription,
 };

@@ -489,7 +489,7 @@ fn what_cannot_be_is_refused() {
     );
     assert!(matches!(beyond, Err(GroupError::Invalid(_))));
     let strange = GroupStrategy::of_name("Strange");
-    assert!(matches!(strange, Err(GroupError::Invalid(text)) if text.contains("Strange")));
+    assert!(matches!(strange, Err(annal::InvalidGroup(text)) if text.contains("Strange")));
     let missing = groups.join(&stream("b"), &name("g"), members(1));
     assert!(matches!(missing, Err(GroupError::NotFound { .. })));
 }

@@ -67,12 +67,16 @@ fn url(server: &Running, login: &str) -> String {
     format!("annal://{login}@{}", server.address)
 }
 
+/// Who may send a request.
+type May = &'static [&'static str];
+const ALL: May = &["nobody", "ann", "ops", "admin"];
+const USERS: May = &["ann", "ops", "admin"];
+const OPERATORS: May = &["ops", "admin"];
+const ADMINS: May = &["admin"];
+
 /// One request of every kind, more where a kind needs different things, with who may send it:
 /// everybody, users, the user of his own streams, operators, administrators.
-fn every_request(raw: &Raw) -> Vec<(Request, &'static [&'static str])> {
-    const ALL: &[&str] = &["nobody", "ann", "ops", "admin"];
-    const USERS: &[&str] = &["ann", "ops", "admin"];
-    const ADMINS: &[&str] = &["admin"];
+fn every_request(raw: &Raw) -> Vec<(Request, May)> {
     let source = |source| Request::Read(read(source));
     let follow = |source| Request::Subscribe(subscribe(source, SubscribeFrom::Start));
     let stream = |text: &str| Source::Stream(text.to_owned());
@@ -116,7 +120,7 @@ fn every_request(raw: &Raw) -> Vec<(Request, &'static [&'static str])> {
     };
     let change = |request: UserRequest| Request::Users(request);
     let secret = |text: &str| Secret(text.to_owned());
-    vec![
+    let requests = vec![
         (Request::Heartbeat(Empty), ALL),
         (Request::Credit(Credit { bytes: 1 }), ALL),
         (Request::Cancel(Empty), ALL),
@@ -188,15 +192,68 @@ fn every_request(raw: &Raw) -> Vec<(Request, &'static [&'static str])> {
             ADMINS,
         ),
         (change(UserRequest::Delete("new".into())), ADMINS),
+    ];
+    // A changed password ends what the connection is allowed, so users come last.
+    group_requests().into_iter().chain(requests).collect()
+}
+
+/// What is asked of consumer groups. The group is made by those who may, and is there for the rest.
+fn group_requests() -> Vec<(Request, May)> {
+    let group = |source: &str| GroupId {
+        source: source.to_owned(),
+        group: "g".to_owned(),
+    };
+    let join = |source: &str| {
+        Request::JoinGroup(JoinGroup {
+            group: group(source),
+            credit_events: 1,
+            connection_name: String::new(),
+        })
+    };
+    let settings = annal::GroupSettings::default();
+    let (source, name) = (annal::GroupSource::ALL, annal::GroupName::new("g").unwrap());
+    let start = annal::GroupStart::Start;
+    let definition = || GroupDefinition::of(&source, &name, &settings, start);
+    let parked = || Parked {
+        group: group("$all"),
+        before: None,
+    };
+    let groups = Request::Groups;
+    vec![
+        (groups(GroupRequest::List(None)), USERS),
+        (groups(GroupRequest::Describe(group("$all"))), USERS),
+        (groups(GroupRequest::Create(definition())), OPERATORS),
+        (groups(GroupRequest::Update(definition())), OPERATORS),
+        (groups(GroupRequest::Replay(parked())), OPERATORS),
+        (groups(GroupRequest::Truncate(parked())), OPERATORS),
+        (join("$all"), ADMINS),
+        (join("a-1"), USERS),
+        (groups(GroupRequest::Delete(group("$all"))), OPERATORS),
+        (Request::Ack(Ack { ids: Vec::new() }), ALL),
+        (
+            Request::Nack(Nack {
+                ids: Vec::new(),
+                action: NackAction::Skip,
+                reason: String::new(),
+            }),
+            ALL,
+        ),
     ]
 }
 
 /// Sends a request and says whether it was denied. A feed is cancelled then.
 async fn is_denied(raw: &mut Raw, correlation: u64, request: Request) -> bool {
-    let is_feed = matches!(request, Request::Read(_) | Request::Subscribe(_));
+    let is_feed = matches!(
+        request,
+        Request::Read(_) | Request::Subscribe(_) | Request::JoinGroup(_)
+    );
     let has_no_answer = matches!(
         request,
-        Request::Heartbeat(_) | Request::Credit(_) | Request::Cancel(_)
+        Request::Heartbeat(_)
+            | Request::Credit(_)
+            | Request::Cancel(_)
+            | Request::Ack(_)
+            | Request::Nack(_)
     );
     raw.send(correlation, &request).await;
     if has_no_answer {
@@ -212,7 +269,9 @@ async fn is_denied(raw: &mut Raw, correlation: u64, request: Request) -> bool {
         denied |= matches!(answer, Answer::Error(WireError::Denied(_)));
         match answer {
             Answer::End(_) | Answer::Error(_) => return denied,
-            Answer::Subscribed(_) => raw.send(correlation, &Request::Cancel(Empty)).await,
+            Answer::Subscribed(_) | Answer::Joined(_) => {
+                raw.send(correlation, &Request::Cancel(Empty)).await
+            }
             _ if is_feed => (),
             _ => return denied,
         }

@@ -126,6 +126,16 @@ fn errors() -> Vec<WireError> {
         WireError::Denied(text()),
         WireError::UserNotFound(text()),
         WireError::UserConflict(text()),
+        WireError::GroupNotFound {
+            source_name: text(),
+            group: text(),
+        },
+        WireError::GroupExists {
+            source_name: text(),
+            group: text(),
+        },
+        WireError::GroupDropped(text()),
+        WireError::ReplayRunning,
     ]
 }
 
@@ -224,6 +234,110 @@ fn requests() -> Vec<Request> {
             current: Secret("old".into()),
             new: Secret("new".into()),
         }),
+        Request::Groups(GroupRequest::List(Some("$all".into()))),
+        Request::Groups(GroupRequest::Create(definition())),
+        Request::Groups(GroupRequest::Replay(Parked {
+            group: group(),
+            before: Some(7),
+        })),
+        Request::JoinGroup(JoinGroup {
+            group: group(),
+            credit_events: 10,
+            connection_name: "me".into(),
+        }),
+        Request::Ack(Ack { ids: vec![[5; 16]] }),
+        Request::Nack(Nack {
+            ids: vec![[5; 16]],
+            action: NackAction::Park,
+            reason: "no".into(),
+        }),
+    ]
+}
+
+fn group() -> GroupId {
+    GroupId {
+        source: "order-1".into(),
+        group: "billing".into(),
+    }
+}
+
+fn definition() -> GroupDefinition {
+    GroupDefinition {
+        group: group(),
+        filter: None,
+        start: GroupStart::Revision(4),
+        settings: GroupSettings {
+            resolve_links: true,
+            extra_statistics: false,
+            message_timeout_us: 1,
+            max_retry_count: 2,
+            checkpoint_after_us: 3,
+            min_checkpoint_count: 4,
+            max_checkpoint_count: 5,
+            max_member_count: 6,
+            live_buffer_size: 7,
+            read_batch_size: 8,
+            history_buffer_size: 9,
+            strategy: "Ordered".into(),
+        },
+    }
+}
+
+fn group_answers() -> Vec<Answer> {
+    let place = GroupPlace {
+        position: 9,
+        revision: Some(3),
+    };
+    let event = GroupEvent {
+        position: 9,
+        stream: "order-1".into(),
+        revision: 3,
+        id: [5; 16],
+        event_type: "Placed".into(),
+        content_type: "application/json".into(),
+        created_seconds: -1,
+        created_nanos: 0,
+        created_decimals: 3,
+        tags: vec!["a:1".into()],
+        metadata: Blob::default(),
+        data: Blob("{}".into()),
+    };
+    vec![
+        Answer::Groups(GroupList {
+            groups: vec![GroupIs {
+                definition: definition(),
+                status: "Live".into(),
+                last_checkpoint: None,
+                last_known: Some(place),
+                last_delivered: Some(place),
+                last_acknowledged: None,
+                oldest_in_flight: Some(OldestInFlight {
+                    id: [5; 16],
+                    stream: "order-1".into(),
+                    revision: 3,
+                    position: 9,
+                    retry_count: 1,
+                    connection_name: "me".into(),
+                    since_us: -1,
+                }),
+                failure: None,
+                figures: vec![("in_flight_count".into(), 1)],
+                members: vec![MemberIs {
+                    from: "a".into(),
+                    principal: "b".into(),
+                    connection_name: "me".into(),
+                    figures: Vec::new(),
+                }],
+            }],
+        }),
+        Answer::Joined(Empty),
+        Answer::Deliveries(Deliveries {
+            events: vec![GroupDelivery {
+                event: Some(event),
+                link: None,
+                retry_count: 1,
+            }],
+        }),
     ]
 }
 
@@ -318,6 +432,7 @@ fn answers() -> Vec<Answer> {
             }],
         }),
     ];
+    answers.extend(group_answers());
     answers.extend(errors().into_iter().map(Answer::Error));
     answers
 }

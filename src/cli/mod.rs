@@ -12,6 +12,7 @@ mod demo;
 mod export;
 mod failure;
 mod git;
+mod group;
 pub mod groups;
 mod import;
 pub mod input;
@@ -86,6 +87,8 @@ enum Verb {
     Verify(verify::Args),
     Status(status::Args),
     #[command(subcommand)]
+    Group(group::Verb),
+    #[command(subcommand)]
     User(user::Verb),
     #[command(subcommand)]
     Cert(cert::Verb),
@@ -144,6 +147,7 @@ fn start(cli: Cli) -> Result<(), Failure> {
             Verb::Export(args) => export::run(args, output).await,
             Verb::Verify(args) => verify::run(args, output).await,
             Verb::Status(args) => status::run(args, output).await,
+            Verb::Group(verb) => group::run(verb, output).await,
             Verb::User(verb) => user::run(verb, output).await,
             Verb::Cert(verb) => cert::run(verb, output),
             Verb::Bench(args) => bench::run(args, output).await,

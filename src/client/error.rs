@@ -241,6 +241,65 @@ impl From<WireError> for UserError {
     }
 }
 
+/// Why something asked of a consumer group was not done, or a member gets nothing more.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum GroupError {
+    /// There is no such group.
+    #[error("there is no group {group} on {source_name}")]
+    NotFound {
+        /// The stream, or `$all`.
+        source_name: String,
+        /// The group.
+        group: String,
+    },
+    /// There is such a group already.
+    #[error("there is a group {group} on {source_name} already")]
+    Exists {
+        /// The stream, or `$all`.
+        source_name: String,
+        /// The group.
+        group: String,
+    },
+    /// The group was changed, deleted or restarted, and has dropped its members.
+    #[error("{0}")]
+    Dropped(String),
+    /// What is parked is being replayed.
+    #[error("parked events are being replayed already")]
+    ReplayRunning,
+    /// The user of the connection may not do this.
+    #[error("{0}")]
+    Denied(String),
+    /// The request has a value that cannot be.
+    #[error("{0}")]
+    Invalid(String),
+    /// It may have been done or not: the connection was lost. Look at the group.
+    #[error("whether it was done is unknown: the connection was lost")]
+    Unknown,
+    /// The server refused for another reason.
+    #[error(transparent)]
+    Server(WireError),
+    /// There is no connection.
+    #[error(transparent)]
+    Connection(#[from] ConnectError),
+}
+
+impl From<WireError> for GroupError {
+    fn from(error: WireError) -> Self {
+        match error {
+            WireError::GroupNotFound { source_name, group } => {
+                Self::NotFound { source_name, group }
+            }
+            WireError::GroupExists { source_name, group } => Self::Exists { source_name, group },
+            WireError::GroupDropped(why) => Self::Dropped(why),
+            WireError::ReplayRunning => Self::ReplayRunning,
+            WireError::Denied(text) => Self::Denied(text),
+            WireError::Invalid(problem) => Self::Invalid(problem),
+            other => Self::Server(other),
+        }
+    }
+}
+
 fn not_a_name(error: InvalidText) -> ConnectError {
     ConnectError::Protocol(error.to_string())
 }

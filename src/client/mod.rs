@@ -22,6 +22,7 @@ mod append;
 mod connection;
 mod error;
 mod events;
+mod group;
 mod link;
 mod options;
 mod request;
@@ -29,8 +30,11 @@ mod subscription;
 mod tls;
 mod users;
 
-pub use error::{AppendError, ConnectError, ReadError, UserError};
+pub use error::{AppendError, ConnectError, GroupError, ReadError, UserError};
 pub use events::Events;
+pub use group::{
+    Delivery, Group, GroupMember, GroupPlace, Groups, MemberIs, NackAction, OldestInFlight,
+};
 pub use options::{ClientOptions, Login, TlsOptions};
 pub use request::{Read, Subscribe};
 pub use subscription::{Notice, Notices, Subscription};

@@ -124,6 +124,28 @@ pub enum WireError {
     /// There is a user of this name, with another password.
     #[error("there is a user {0:?} already")]
     UserConflict(String),
+    /// There is no such consumer group.
+    #[error("there is no group {group} on {source_name}")]
+    GroupNotFound {
+        /// The stream, or `$all`.
+        source_name: String,
+        /// The group.
+        group: String,
+    },
+    /// There is such a consumer group already.
+    #[error("there is a group {group} on {source_name} already")]
+    GroupExists {
+        /// The stream, or `$all`.
+        source_name: String,
+        /// The group.
+        group: String,
+    },
+    /// The consumer group was changed, deleted or restarted, and has dropped its members.
+    #[error("{0}")]
+    GroupDropped(String),
+    /// What is parked is being replayed.
+    #[error("parked events are being replayed already")]
+    ReplayRunning,
 }
 
 /// Which kind of trouble the store has.

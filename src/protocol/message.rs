@@ -11,6 +11,11 @@ use super::append::{self, AppendProblem};
 use super::body::{self, BodyError};
 use super::error::WireError;
 use super::frame;
+pub use super::group::{
+    Ack, Blob, Deliveries, GroupDefinition, GroupDelivery, GroupEvent, GroupId, GroupIs, GroupList,
+    GroupPlace, GroupRequest, GroupSettings, GroupStart, JoinGroup, MemberIs, Nack, NackAction,
+    OldestInFlight, Parked,
+};
 use super::records;
 use crate::model::Append;
 
@@ -514,7 +519,8 @@ macro_rules! control_bodies {
 
 control_bodies! {
     Hello Welcome WaitFor Read EventAt DescribeStream ListStreams PositionAt Subscribe Credit Empty
-    UserRequest UserList Receipt End StreamDescription StreamList PositionIs StatusIs Mark WireError
+    UserRequest UserList GroupRequest GroupList JoinGroup Ack Nack Deliveries Receipt End
+    StreamDescription StreamList PositionIs StatusIs Mark WireError
 }
 
 impl Body for Append {
@@ -643,6 +649,14 @@ messages! {
         0x0d CANCEL Cancel(Empty),
         /// Look at users, or change them.
         0x20 USERS Users(UserRequest),
+        /// Look at consumer groups, or change them.
+        0x30 GROUPS Groups(GroupRequest),
+        /// Become a member of a group.
+        0x31 JOIN_GROUP JoinGroup(JoinGroup),
+        /// Of a member: events are handled.
+        0x32 ACK Ack(Ack),
+        /// Of a member: events are not handled.
+        0x33 NACK Nack(Nack),
     }
 }
 
@@ -683,5 +697,11 @@ messages! {
         0x90 GOING_AWAY GoingAway(Empty),
         /// To a question for users, or a change of them: done.
         0xa0 USERS Users(UserList),
+        /// To a question for groups, or a change of them: done.
+        0xb0 GROUPS Groups(GroupList),
+        /// To a member: it is one.
+        0xb1 JOINED Joined(Empty),
+        /// To a member: events.
+        0xb2 DELIVERIES Deliveries(Deliveries),
     }
 }

@@ -11,6 +11,7 @@ pub mod body;
 mod convert;
 mod error;
 pub mod frame;
+mod group;
 pub mod message;
 pub mod outbox;
 pub mod records;

@@ -2,7 +2,7 @@
 //!
 //! `session.rs` is one connection: one task that reads and writes. `permit.rs` says what each
 //! request needs its sender to be allowed. `request.rs` answers what has one answer; `read.rs` and
-//! `subscription.rs` feed what has many, as far as `feed.rs` has credit.
+//! `subscription.rs` feed what has many, as far as `feed.rs` has credit; `group.rs` feeds members.
 //!
 //! What always holds: a limit is judged before anything is allocated for it. Whatever a client does
 //! or leaves undone, it holds a bounded amount of the server's memory: what has arrived of one
@@ -11,6 +11,7 @@
 
 mod error;
 mod feed;
+mod group;
 mod options;
 mod permit;
 mod read;
@@ -33,6 +34,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::access::Access;
 use crate::engine::Store;
 use crate::protocol::WireError;
+use crate::subscription::Groups;
 use crate::tls::{NATIVE, ServerCertificate, TlsAcceptor};
 use error::Refusal;
 use permit::Permit;
@@ -61,6 +63,8 @@ struct Shared {
     subscriptions: AtomicUsize,
     /// Bytes that wait to be sent, on all connections.
     queued: AtomicUsize,
+    /// The consumer groups of the store, from the first question for them on.
+    groups: parking_lot::Mutex<Option<Groups>>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -114,6 +118,7 @@ impl Server {
             connections: AtomicUsize::new(0),
             subscriptions: AtomicUsize::new(0),
             queued: AtomicUsize::new(0),
+            groups: parking_lot::Mutex::new(None),
             options,
         });
         Ok(Self {
@@ -264,6 +269,17 @@ impl Shared {
         // The task ends early only with the runtime, or by a panic, which has said so.
         let done = done.await.map_err(|_| stopped(()))?;
         done.map_err(|Refusal(error)| error)
+    }
+
+    /// The consumer groups of the store. It may wait for the disk.
+    fn groups(&self) -> Result<Groups, Refusal> {
+        let mut groups = self.groups.lock();
+        if let Some(groups) = &*groups {
+            return Ok(groups.clone());
+        }
+        let opened = self.store.groups()?;
+        *groups = Some(opened.clone());
+        Ok(opened)
     }
 
     /// Finds out whether a request is allowed, and gives its permit back.

@@ -38,9 +38,12 @@ impl Need {
 fn needs(request: &Request) -> Result<Vec<Need>, InvalidText> {
     Ok(match request {
         // They change nothing that was not allowed before.
-        Request::Hello(_) | Request::Heartbeat(_) | Request::Credit(_) | Request::Cancel(_) => {
-            Vec::new()
-        }
+        Request::Hello(_)
+        | Request::Heartbeat(_)
+        | Request::Credit(_)
+        | Request::Cancel(_)
+        | Request::Ack(_)
+        | Request::Nack(_) => Vec::new(),
         Request::Append(append) => of_append(append),
         Request::Read(read) => vec![of_source(&read.source)?],
         Request::Subscribe(subscribe) => vec![of_source(&subscribe.source)?],
@@ -53,6 +56,8 @@ fn needs(request: &Request) -> Result<Vec<Need>, InvalidText> {
             vec![Need::Read(stream.clone()), Need::ReadMetadata(stream)]
         }
         Request::ListStreams(_) => vec![Need::Read(StreamName::try_from("$streams")?)],
+        Request::Groups(request) => vec![Need::Call(of_groups(request))],
+        Request::JoinGroup(join) => vec![of_group(&join.group)?, Need::Call(Call::InspectGroups)],
         Request::Users(request) => vec![Need::Call(of_users(request))],
         Request::PositionAt(_) | Request::WaitFor(_) | Request::Status(_) => {
             vec![Need::Call(Call::Status)]
@@ -89,6 +94,25 @@ fn of_users(request: &wire::UserRequest) -> Call {
         | wire::UserRequest::Disable(_)
         | wire::UserRequest::ResetPassword { .. } => Call::ManageUsers,
     }
+}
+
+fn of_groups(request: &wire::GroupRequest) -> Call {
+    match request {
+        wire::GroupRequest::List(_) | wire::GroupRequest::Describe(_) => Call::InspectGroups,
+        wire::GroupRequest::Create(_)
+        | wire::GroupRequest::Update(_)
+        | wire::GroupRequest::Delete(_)
+        | wire::GroupRequest::Replay(_)
+        | wire::GroupRequest::Truncate(_) => Call::ManageGroups,
+    }
+}
+
+/// A member reads the source of its group, and has to be somebody.
+fn of_group(group: &wire::GroupId) -> Result<Need, InvalidText> {
+    Ok(match &*group.source {
+        "$all" => Need::ReadAll,
+        stream => Need::Read(StreamName::try_from(stream)?),
+    })
 }
 
 /// What is computed is judged like the system stream that shows the same.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::error::{Refusal, of_append, of_message, of_read};
+use super::group;
 use super::permit::Permit;
 use super::session::Session;
 use super::users;
@@ -78,6 +79,15 @@ impl Session {
                     users::answer(&access, request)
                 });
             }
+            Request::Groups(request) => {
+                let shared = Arc::clone(&self.shared);
+                self.ask(correlation, permit, move |_, _| {
+                    group::answer(&shared.groups()?, request)
+                });
+            }
+            Request::JoinGroup(join) => self.join_group(correlation, join, permit),
+            Request::Ack(ack) => self.ack(correlation, &ack),
+            Request::Nack(nack) => self.nack(correlation, &nack),
             Request::WaitFor(wait) => self.wait_for(correlation, wait, permit),
         }
     }

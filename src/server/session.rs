@@ -29,6 +29,7 @@ use crate::protocol::message::{
 };
 use crate::protocol::outbox::Outbox;
 use crate::protocol::{Answer, FrameCodec, FrameError, Request, WireError};
+use crate::subscription::MemberHandle;
 
 /// Frames up to this size arrive without asking; larger ones share a budget, in bytes.
 const SMALL_FRAME_LEN_BYTES: usize = 64 * 1024;
@@ -39,7 +40,7 @@ const LINGER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) shared: Arc<Shared>,
-    peer: SocketAddr,
+    pub(super) peer: SocketAddr,
     /// Who said hello.
     principal: OnceLock<Principal>,
     outbox: Mutex<Outbox>,
@@ -63,6 +64,8 @@ pub(super) struct Feeds {
     pub(super) subscriptions: usize,
     /// Those that run.
     pub(super) live: HashMap<u64, Arc<Live>>,
+    /// Memberships of consumer groups.
+    pub(super) members: HashMap<u64, MemberHandle>,
     /// No new ones.
     closed: bool,
 }

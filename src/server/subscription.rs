@@ -80,20 +80,7 @@ impl Session {
             options.credit_bytes_max,
             true,
         ));
-        let opened = self.open_feed(correlation, &feed).and_then(|()| {
-            let mut feeds = self.feeds.lock();
-            let max = options.subscriptions_max;
-            if feeds.subscriptions >= max {
-                feeds.by_request.remove(&correlation);
-                let max = u64::try_from(max).unwrap_or(u64::MAX);
-                return Err(WireError::TooMany {
-                    what: "subscriptions".to_owned(),
-                    max,
-                });
-            }
-            feeds.subscriptions += 1;
-            Ok(())
-        });
+        let opened = self.open_subscription(correlation, &feed);
         if let Err(error) = opened {
             return self.answer(correlation, &Answer::Error(error));
         }
@@ -117,8 +104,29 @@ impl Session {
         });
     }
 
-    fn close_subscription(&self, correlation: u64) {
+    /// Makes the feed of a subscription or a membership, if there is room for one more.
+    pub(super) fn open_subscription(
+        &self,
+        correlation: u64,
+        feed: &Arc<Feed>,
+    ) -> Result<(), WireError> {
+        self.open_feed(correlation, feed)?;
         let mut feeds = self.feeds.lock();
+        let max = self.shared.options.subscriptions_max;
+        if feeds.subscriptions >= max {
+            feeds.by_request.remove(&correlation);
+            return Err(WireError::TooMany {
+                what: "subscriptions".to_owned(),
+                max: u64::try_from(max).unwrap_or(u64::MAX),
+            });
+        }
+        feeds.subscriptions += 1;
+        Ok(())
+    }
+
+    pub(super) fn close_subscription(&self, correlation: u64) {
+        let mut feeds = self.feeds.lock();
+        feeds.members.remove(&correlation);
         feeds.by_request.remove(&correlation);
         feeds.live.remove(&correlation);
         feeds.subscriptions -= 1;

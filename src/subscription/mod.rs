@@ -16,11 +16,11 @@ mod notice;
 mod signal;
 mod waiters;
 
+pub use crate::model::{GroupName, GroupSettings, GroupSource, GroupStart, GroupStrategy};
 pub use feed::{CaughtUp, Feed, FeedNotice, FeedOptions, FeedSource};
 pub use group::{
-    Delivery, GroupError, GroupInfo, GroupName, GroupOptions, GroupPlace, GroupSettings,
-    GroupSource, GroupStart, GroupStatus, GroupStrategy, Groups, InFlightInfo, JoinOptions,
-    Measurement, Member, MemberError, MemberHandle, MemberInfo, NackAction,
+    Delivery, GroupError, GroupInfo, GroupOptions, GroupPlace, GroupStatus, Groups, InFlightInfo,
+    JoinOptions, Measurement, Member, MemberError, MemberHandle, MemberInfo, NackAction,
 };
 pub use notice::{Notice, Progress, SubscribeOptions};
 

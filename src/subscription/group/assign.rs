@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use crate::model::GroupStrategy;
 use crate::model::Position;
 use crate::subscription::group::core::{Choice, Core, MemberId};
 use crate::subscription::group::message::{Lane, Seat};
 use crate::subscription::group::seated::Seated;
-use crate::subscription::group::settings::GroupStrategy;
 
 /// Among how many parts the lanes of a pinned group are spread.
 const BUCKETS_COUNT: usize = 1_024;

@@ -13,6 +13,7 @@ use std::task::Waker;
 use hashbrown::{HashMap, HashSet};
 use uuid::Uuid;
 
+use crate::model::{GroupSettings, GroupStrategy};
 use crate::model::{Position, Revision};
 use crate::subscription::group::assign::{Buckets, LaneUse};
 use crate::subscription::group::checkpoint::Checkpoint;
@@ -20,7 +21,7 @@ use crate::subscription::group::measure::Meter;
 use crate::subscription::group::message::{Delivery, Lane, Message, Seat};
 use crate::subscription::group::replay::Replay;
 use crate::subscription::group::seated::Seated;
-use crate::subscription::group::settings::{GroupOptions, GroupSettings, GroupStrategy};
+use crate::subscription::group::settings::GroupOptions;
 use crate::subscription::group::{JoinOptions, MemberError, NackAction};
 
 /// The number of a member, never used again in the life of a group.

@@ -6,9 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use crate::model::{EventFilter, FilterRule, FilterTarget, Position, Revision, StreamName};
-use crate::subscription::group::settings::{
-    GroupName, GroupSettings, GroupSource, GroupStart, GroupStrategy,
-};
+use crate::model::{GroupName, GroupSettings, GroupSource, GroupStart, GroupStrategy};
 
 /// A group as it was asked for.
 #[derive(Clone, Debug)]

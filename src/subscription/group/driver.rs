@@ -13,13 +13,13 @@ use crate::model::{
     Append, Direction, ExpectedRevision, Position, ReadFrom, Revision, StateChange, StateSpace,
     SubscribeFrom,
 };
+use crate::model::{GroupSource, GroupStart, GroupStrategy};
 use crate::subscription::group::MemberError;
 use crate::subscription::group::core::Core;
 use crate::subscription::group::entry::{Entry, Outcome};
 use crate::subscription::group::hub::Hub;
 use crate::subscription::group::message::{Lane, Message, Seat};
 use crate::subscription::group::park::{parked_metadata, sequence};
-use crate::subscription::group::settings::{GroupSource, GroupStart, GroupStrategy};
 use crate::subscription::{Feed, FeedNotice, FeedOptions, FeedSource};
 
 /// How often the clock is looked at while something may time out, and while nothing can.

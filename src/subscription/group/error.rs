@@ -5,6 +5,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::engine::{AppendError, ReadError};
+use crate::model::InvalidGroup;
 
 /// Why something asked of a group was not done.
 #[derive(Clone, Debug, Error)]
@@ -47,6 +48,12 @@ pub enum GroupError {
     /// The store could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+}
+
+impl From<InvalidGroup> for GroupError {
+    fn from(InvalidGroup(problem): InvalidGroup) -> Self {
+        Self::Invalid(problem.into())
+    }
 }
 
 /// Why a member gets nothing more.

@@ -7,12 +7,13 @@ use std::thread::{self, JoinHandle};
 use parking_lot::Mutex;
 
 use crate::engine::{Background, StorageError, Store};
+use crate::model::{GroupName, GroupSource};
 use crate::model::{StateChange, StateSpace};
 use crate::subscription::group::checkpoint::Checkpoint;
 use crate::subscription::group::definition::{Definition, group_key};
 use crate::subscription::group::entry::{Bell, Entry};
 use crate::subscription::group::park::parked_stream;
-use crate::subscription::group::settings::{GroupName, GroupOptions, GroupSource};
+use crate::subscription::group::settings::GroupOptions;
 use crate::subscription::group::{GroupError, MemberError};
 
 /// What the handles of the groups share with the thread that drives them.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::engine::ReadError;
+use crate::model::{GroupName, GroupSettings, GroupSource, GroupStart};
 use crate::model::{Position, Revision, StreamName};
 use crate::subscription::group::checkpoint::Checkpoint;
 use crate::subscription::group::core::{Core, Place};
@@ -12,7 +13,6 @@ use crate::subscription::group::entry::Entry;
 use crate::subscription::group::hub::Hub;
 use crate::subscription::group::measure::Measurement;
 use crate::subscription::group::message::Message;
-use crate::subscription::group::settings::{GroupName, GroupSettings, GroupSource, GroupStart};
 
 /// A group as it is now.
 #[derive(Clone, Debug)]

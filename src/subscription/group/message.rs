@@ -5,8 +5,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::engine::ResolvedEvent;
+use crate::model::GroupStrategy;
 use crate::model::{Link, Position, Revision};
-use crate::subscription::group::settings::GroupStrategy;
 
 /// What an event is charged beside its bytes.
 const OVERHEAD_LEN_BYTES: usize = 512;

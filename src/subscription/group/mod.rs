@@ -39,9 +39,9 @@ pub use info::{GroupInfo, GroupPlace, GroupStatus, InFlightInfo, MemberInfo};
 pub use measure::Measurement;
 pub use member::{Member, MemberHandle, NackAction};
 pub use message::Delivery;
-pub use settings::{
-    GroupName, GroupOptions, GroupSettings, GroupSource, GroupStart, GroupStrategy, JoinOptions,
-};
+pub use settings::{GroupOptions, JoinOptions};
+
+use crate::model::{GroupName, GroupSettings, GroupSource, GroupStart};
 
 use std::sync::Arc;
 

@@ -6,15 +6,15 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use serde_json::{Value, json};
 
+use crate::model::GroupStrategy;
 use crate::model::{
     Append, ContentType, EventType, ExpectedRevision, InvalidText, Link, NewEvent, Position,
     RecordedEvent, Revision, StreamName, Timestamp,
 };
+use crate::model::{GroupName, GroupSource};
 use crate::subscription::group::assign::LaneUse;
 use crate::subscription::group::core::Core;
 use crate::subscription::group::message::{Lane, Message, Seat};
-use crate::subscription::group::settings::GroupStrategy;
-use crate::subscription::group::{GroupName, GroupSource};
 
 /// How many events go to the parked stream at once.
 const PARKED_MAX: usize = 256;
