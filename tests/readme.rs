@@ -225,36 +225,49 @@ mod tour {
         }
     }
 
+    /// A server that listens on free ports, with what it says of itself.
+    fn serve(line: &str, folder: &Path, data: &str) -> (Running, serde_json::Value) {
+        let mut server = shell(&format!("{line} --json"));
+        server.current_dir(folder);
+        server.env("ANNAL_DATA", data);
+        server.env("ANNAL_TCP", "127.0.0.1:0");
+        server.env("ANNAL_HTTP", "127.0.0.1:0");
+        let mut server = Running(server.spawn().unwrap());
+        let mut hello = String::new();
+        let mut out = BufReader::new(server.0.stdout.take().unwrap());
+        out.read_line(&mut hello).unwrap();
+        (server, serde_json::from_str(&hello).unwrap())
+    }
+
     #[test]
     fn the_commands_of_the_tour_do_what_they_say() {
         let folder = tempfile::tempdir().unwrap();
         let commands = commands();
         let of_annal = commands.iter().filter(|line| line.starts_with("annal "));
-        let (serve, others): (Vec<_>, Vec<_>) = of_annal.partition(|line| *line == "annal serve");
-        assert_eq!((serve.len(), others.len()), (1, 6), "{commands:?}");
+        let (serves, others): (Vec<_>, Vec<_>) =
+            of_annal.partition(|line| line.starts_with("annal serve"));
+        assert_eq!((serves.len(), others.len()), (2, 7), "{commands:?}");
 
-        let mut server = shell("annal serve --json");
-        server.env("ANNAL_DATA", folder.path());
-        server.env("ANNAL_TCP", "127.0.0.1:0");
-        server.env("ANNAL_HTTP", "none");
-        let mut server = Running(server.spawn().unwrap());
-        let mut hello = String::new();
-        let mut out = BufReader::new(server.0.stdout.take().unwrap());
-        out.read_line(&mut hello).unwrap();
-        let hello: serde_json::Value = serde_json::from_str(&hello).unwrap();
+        let (_open, hello) = serve(serves[0], folder.path(), "open");
         let address = hello["server"].as_str().unwrap();
-
         let mut said = Vec::new();
         for line in others {
             // A tail without an end is one from the start to what is there.
             let line = line.replace("annal tail --all", "annal tail --all --from start --once");
-            let output = shell(&line).env("ANNAL_SERVER", address).output().unwrap();
+            let mut command = shell(&line);
+            command.current_dir(folder.path());
+            let output = command.env("ANNAL_SERVER", address).output().unwrap();
             let complaint = String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{line}: {complaint}");
             said.push(String::from_utf8(output.stdout).unwrap());
         }
         assert!(said[3].contains("OrderPlaced") && said[3].contains("OrderShipped"));
         assert!(said[4].contains("order-1"));
+
+        // The certificate was made by one of the commands above.
+        let (_guarded, hello) = serve(serves[1], folder.path(), "guarded");
+        let address = hello["server"].as_str().unwrap();
+        assert!(address.starts_with("annals://"), "{hello}");
     }
 
     #[test]
