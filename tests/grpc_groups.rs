@@ -81,6 +81,17 @@ async fn no_more_is_in_flight_than_the_consumer_takes() {
     assert_eq!(revisions(&member.take(1).await), [2]);
 }
 
+/// Returns when so many events are parked.
+async fn parked(node: &Served, stream: &str, group: &str, count: i64) {
+    while node
+        .group_info(stream, group)
+        .await
+        .unwrap()
+        .parked_message_count
+        != count
+    {}
+}
+
 #[tokio::test]
 async fn what_is_parked_is_replayed_to_whoever_is_there() {
     for (stream, name) in [("order-1", "one"), (ALL, "all")] {
@@ -92,13 +103,7 @@ async fn what_is_parked_is_replayed_to_whoever_is_there() {
         let events = member.take(2).await;
         let ids: Vec<String> = events.iter().map(id_of).collect();
         member.nack(&ids, Action::Park);
-        while node
-            .group_info(stream, name)
-            .await
-            .unwrap()
-            .parked_message_count
-            < 2
-        {}
+        parked(&node, stream, name, 2).await;
         node.replay(stream, name).await.unwrap();
         let again = member.take(2).await;
         assert_eq!(revisions(&again), [0, 1]);
@@ -107,13 +112,7 @@ async fn what_is_parked_is_replayed_to_whoever_is_there() {
         let links: Vec<String> = again.iter().map(id_of).collect();
         assert!(links.iter().all(|link| !ids.contains(link)));
         member.ack(&links);
-        while node
-            .group_info(stream, name)
-            .await
-            .unwrap()
-            .total_in_flight_messages
-            > 0
-        {}
+        parked(&node, stream, name, 0).await;
     }
 }
 
@@ -211,6 +210,19 @@ async fn where_a_group_begins_can_always_be_read() {
     node.create_group(asked).await.unwrap();
     let told = node.group_info("order-1", "end").await.unwrap().start_from;
     assert_eq!(told, "-1");
+}
+
+/// Clients look at a group right after they have made it.
+#[tokio::test]
+async fn a_group_that_has_nothing_to_read_is_live_when_it_is_made() {
+    let node = Served::start().await;
+    for number in 0..50 {
+        let name = number.to_string();
+        let asked = group("order-1", &name, None, settings());
+        node.create_group(asked).await.unwrap();
+        let info = node.group_info("order-1", &name).await.unwrap();
+        assert_eq!(info.status, "Live");
+    }
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ pub(super) use told::info as told_info;
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_stream::Stream;
 use tonic::service::Routes;
@@ -25,6 +26,10 @@ use super::{Shared, status};
 use crate::access::Call;
 use crate::subscription::{GroupError, GroupInfo, GroupName, GroupSource, Groups};
 use wire::persistent_subscriptions_server::{self, PersistentSubscriptionsServer};
+
+/// How often, and how long apart, a new group is looked at until it is where it should be.
+const SETTLE_LOOKS_MAX: usize = 100;
+const SETTLE_PAUSE: Duration = Duration::from_millis(2);
 
 /// What is done with a group, or why not.
 type Done<T> = Result<T, GroupError>;
@@ -107,6 +112,19 @@ impl Shared {
     }
 }
 
+/// Waits a moment for a group to find out where it is: clients look at it right after they made it,
+/// and expect one that has nothing to read to be live.
+fn settle(groups: &Groups, source: &GroupSource, name: &GroupName) -> Done<()> {
+    for _ in 0..SETTLE_LOOKS_MAX {
+        let status = groups.info(source, name)?.status;
+        if status.is_live || (status.is_ready && !status.is_reading) {
+            break;
+        }
+        std::thread::sleep(SETTLE_PAUSE);
+    }
+    Ok(())
+}
+
 fn options_missing() -> Status {
     status::invalid("the request has no options")
 }
@@ -126,7 +144,8 @@ impl persistent_subscriptions_server::PersistentSubscriptions for PersistentSubs
         let asked = asked::group(options)?;
         self.shared
             .with_group(asked.target, move |groups, source, name| {
-                groups.create(source, name, asked.settings, asked.start)
+                groups.create(source.clone(), name.clone(), asked.settings, asked.start)?;
+                settle(groups, &source, &name)
             })
             .await?;
         Ok(Response::new(wire::CreateResp {}))
@@ -143,7 +162,8 @@ impl persistent_subscriptions_server::PersistentSubscriptions for PersistentSubs
         let asked = asked::group(options)?;
         self.shared
             .with_group(asked.target, move |groups, source, name| {
-                groups.update(&source, &name, asked.settings, asked.start)
+                groups.update(&source, &name, asked.settings, asked.start)?;
+                settle(groups, &source, &name)
             })
             .await?;
         Ok(Response::new(wire::UpdateResp {}))
