@@ -168,6 +168,16 @@ pub(super) fn missing_metadata(key: &str) -> Status {
     )
 }
 
+/// No scavenge of this id is remembered.
+pub(super) fn scavenge_not_found(id: &str) -> Status {
+    exception(
+        Code::NotFound,
+        "Scavenge id was invalid.".into(),
+        "scavenge-not-found",
+        &[("scavenge-id", id)],
+    )
+}
+
 /// A write was not done in time; whether it will be is not known.
 pub(super) fn write_timeout() -> Status {
     Status::aborted("Operation timed out: the write was not acknowledged in time")
@@ -223,7 +233,8 @@ pub(super) fn of_append(error: &AppendError) -> Status {
     }
 }
 
-fn of_storage(error: &StorageError) -> Status {
+/// What the disk has brought a call to.
+pub(super) fn of_storage(error: &StorageError) -> Status {
     match error {
         StorageError::Damaged { .. } | StorageError::Missing { .. } => {
             Status::data_loss(error.to_string())
