@@ -166,6 +166,49 @@ async fn what_one_node_cannot_do_it_hears_and_goes_on() {
 }
 
 #[tokio::test]
+async fn a_scavenge_is_begun_and_stopped_by_its_id() {
+    use grpc_client::v1::operations::scavenge_resp::ScavengeResult;
+    use grpc_client::v1::operations::{ScavengeResp, stop_scavenge_req};
+    use grpc_client::v1::operations::{StartScavengeReq, StopScavengeReq, start_scavenge_req};
+    let node = Served::start().await;
+    node.fill("order-1", 3).await;
+    let mut operations = OperationsClient::new(node.channel());
+    let from = |start_from_chunk| StartScavengeReq {
+        options: Some(start_scavenge_req::Options {
+            thread_count: 1,
+            start_from_chunk,
+        }),
+    };
+    let begun: ScavengeResp = operations
+        .start_scavenge(from(0))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(begun.scavenge_result(), ScavengeResult::Started);
+    let stop = |scavenge_id: &str| StopScavengeReq {
+        options: Some(stop_scavenge_req::Options {
+            scavenge_id: scavenge_id.into(),
+        }),
+    };
+    // Whether it has ended by itself meanwhile or not.
+    let stopped = operations.stop_scavenge(stop(&begun.scavenge_id)).await;
+    let stopped = stopped.unwrap().into_inner();
+    assert_eq!(stopped.scavenge_id, begun.scavenge_id);
+    assert_eq!(stopped.scavenge_result(), ScavengeResult::Stopped);
+
+    let unknown = operations.stop_scavenge(stop("no-such-id")).await;
+    let unknown = unknown.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+    assert_eq!(
+        unknown.metadata().get("exception").unwrap(),
+        "scavenge-not-found"
+    );
+    assert_eq!(unknown.metadata().get("scavenge-id").unwrap(), "no-such-id");
+    let negative = operations.start_scavenge(from(-1)).await.unwrap_err();
+    assert_eq!(negative.code(), Code::InvalidArgument);
+}
+
+#[tokio::test]
 async fn calls_are_counted_by_method_and_status() {
     let node = Served::start().await;
     let mut gossip = GossipClient::new(node.channel());
