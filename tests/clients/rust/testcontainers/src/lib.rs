@@ -8,7 +8,8 @@ use std::fmt;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
 
 pub mod core {
     //! What describes an image.
@@ -71,6 +72,9 @@ use crate::core::{ContainerPort, Mount, WaitFor};
 
 /// Where a server keeps its data, as an image of it says.
 const DATA_INSIDE: &str = "/var/lib/eventstore";
+
+/// How often to look whether a server has ended that was asked to: for ten seconds.
+const STOP_TRIES: u32 = 200;
 
 /// Why a container did not start.
 #[derive(Debug)]
@@ -155,13 +159,25 @@ impl ContainerAsync {
         Ok(self.port)
     }
 
-    /// Ends the server, without warning it.
+    /// Asks the server to end, and makes it end if it does not.
     pub async fn stop(&self) -> Result<(), Error> {
+        let id = self.lock()?.id().to_string();
+        Command::new("kill").args(["-TERM", &id]).status()?;
+        for _ in 0..STOP_TRIES {
+            if self.lock()?.try_wait()?.is_some() {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
         self.kill()
     }
 
+    fn lock(&self) -> Result<MutexGuard<'_, Child>, Error> {
+        self.server.lock().map_err(|error| Error(error.to_string()))
+    }
+
     fn kill(&self) -> Result<(), Error> {
-        let mut server = self.server.lock().map_err(|e| Error(e.to_string()))?;
+        let mut server = self.lock()?;
         server.kill()?; // nothing happens if it already ended
         server.wait()?;
         Ok(())
