@@ -114,6 +114,10 @@ impl Shared {
 
 /// Waits a moment for a group to find out where it is: clients look at it right after they made it,
 /// and expect one that has nothing to read to be live.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a group tells nobody that it has found out where it is"
+)]
 fn settle(groups: &Groups, source: &GroupSource, name: &GroupName) -> Done<()> {
     for _ in 0..SETTLE_LOOKS_MAX {
         let status = groups.info(source, name)?.status;
