@@ -33,7 +33,8 @@
 //! * [`mod@format`]: structures to bytes and back, pure; `storage-format.md` describes it.
 //! * `log`: the segmented append-only log: segments, manifest, recovery, readers.
 //! * `index`: keys to the positions of their events: memory, tables, merges, rebuilding.
-//! * [`engine`]: the store: resolve, stage, sync, publish; reads; idempotence; stream metadata.
+//! * [`engine`]: the store: resolve, stage, sync, publish; reads; idempotence; stream metadata;
+//!   scavenging.
 //! * [`subscription`]: catch-up and live as one loop, and who is woken when.
 //! * `protocol`: the native wire format, pure; `wire-format.md` describes it.
 //! * `tls`: certificates and keys from files, for both sides of a connection; reloading them.

@@ -707,7 +707,7 @@ fn every_verb_explains_itself_with_examples() {
     let help = text(&annal(&["--help"]));
     assert!(help.contains("Exit codes:") && help.contains("Examples:"));
     for verb in [
-        "serve", "append", "read", "tail", "import", "export", "verify", "status",
+        "serve", "append", "read", "tail", "import", "export", "verify", "scavenge", "status",
     ] {
         let help = text(&annal(&[verb, "--help"]));
         assert!(

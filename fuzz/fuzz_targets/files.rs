@@ -8,6 +8,7 @@ use annal::format::footer::{Footer, OffsetPage};
 use annal::format::manifest::ManifestData;
 use annal::format::names::FileName;
 use annal::format::pack::Packed;
+use annal::format::rewrite::{RemovedKeys, RewrittenTrailer};
 use annal::format::segment::SegmentHeader;
 use annal::format::state;
 use annal::format::store::Identity;
@@ -32,6 +33,17 @@ fuzz_target!(|input: (u8, &[u8])| {
         });
         assert_eq!(shown.as_ref(), Ok(&requests));
         assert_eq!(writer.finish(&requests), bytes);
+    }
+    if let Ok(trailer) = RewrittenTrailer::decode(bytes, count.into()) {
+        assert_eq!(trailer.places().take(256).count(), usize::from(count));
+        let mut written = Vec::new();
+        trailer.encode(&mut written);
+        assert_eq!(RewrittenTrailer::decode(&written, count.into()), Ok(trailer));
+    }
+    if let Ok(keys) = RemovedKeys::decode(bytes) {
+        for (_, keys) in keys.range(0, u32::MAX).take(256) {
+            let _ = keys.take(256).count();
+        }
     }
     let _ = Floor::decode(bytes);
     let _ = Footer::decode(bytes);

@@ -19,6 +19,7 @@ pub mod input;
 pub mod ndjson;
 mod output;
 mod read;
+mod scavenge;
 mod secure;
 mod select;
 mod serve;
@@ -85,6 +86,7 @@ enum Verb {
     Import(import::Args),
     Export(export::Args),
     Verify(verify::Args),
+    Scavenge(scavenge::Args),
     Status(status::Args),
     #[command(subcommand)]
     Group(group::Verb),
@@ -146,6 +148,7 @@ fn start(cli: Cli) -> Result<(), Failure> {
             Verb::Import(args) => import::run(args, output).await,
             Verb::Export(args) => export::run(args, output).await,
             Verb::Verify(args) => verify::run(args, output).await,
+            Verb::Scavenge(args) => scavenge::run(args, output).await,
             Verb::Status(args) => status::run(args, output).await,
             Verb::Group(verb) => group::run(verb, output).await,
             Verb::User(verb) => user::run(verb, output).await,

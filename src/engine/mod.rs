@@ -8,6 +8,10 @@
 //! into the unit being built; `commit.rs` writes and syncs the unit, makes it visible through
 //! `committed.rs`, and answers.
 //!
+//! State records walk along in the trailer of the unit, and are seen with its events;
+//! `log/states.rs` keeps them. `scavenge.rs` decides which events go, and `log/rewrite.rs` writes
+//! what stays.
+//!
 //! # What always holds
 //!
 //! Nobody sees an event before its sync returned. A request is refused on durable grounds only. The
