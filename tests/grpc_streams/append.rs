@@ -105,7 +105,7 @@ async fn new_events_are_judged_by_the_expectation() {
         states(&served).await;
         let streams = ["absent", "metadata", "live", "deleted", "tombstoned"];
         for (stream, told) in streams.into_iter().zip(row) {
-            let found = served.append(stream, expected.clone(), events(1)).await;
+            let found = served.append(stream, expected, events(1)).await;
             let revision = if matches!(stream, "live" | "deleted") {
                 3
             } else {

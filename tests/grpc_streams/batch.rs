@@ -232,7 +232,7 @@ async fn appends_on_their_way_keep_their_order() {
 #[tokio::test]
 async fn deadlines_are_taken_as_clients_give_them() {
     let served = Served::start().await;
-    let now = i64::try_from(served.store.now_us() / 1_000_000).unwrap();
+    let now = served.store.now_us() / 1_000_000;
     let relative = |seconds, nanos| DeadlineOption::Deadline(WireDuration { seconds, nanos });
     let absolute = |seconds| DeadlineOption::Deadline21100(Timestamp { seconds, nanos: 0 });
     for (deadline, in_time) in [
@@ -250,7 +250,7 @@ async fn deadlines_are_taken_as_clients_give_them() {
         (absolute(i64::MIN), true),
     ] {
         let mut request = whole("a", Expected::Any(()), events(1));
-        request.options.as_mut().unwrap().deadline_option = Some(deadline.clone());
+        request.options.as_mut().unwrap().deadline_option = Some(deadline);
         let responses = batch(&served, vec![request]).await;
         match in_time {
             true => assert!(outcome(&responses[0]).is_ok(), "{deadline:?}"),

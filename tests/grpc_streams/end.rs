@@ -79,7 +79,7 @@ async fn a_deletion_is_judged_by_the_expectation() {
         let served = Served::start().await;
         states(&served).await;
         for (stream, answer) in STREAMS.into_iter().zip(row) {
-            let found = served.delete(stream, expected.clone()).await;
+            let found = served.delete(stream, expected).await;
             assert_eq!(told(found, stream, number), answer, "{stream} {expected:?}");
         }
     }
@@ -102,7 +102,7 @@ async fn a_tombstone_is_judged_by_the_expectation() {
         let served = Served::start().await;
         states(&served).await;
         for (stream, answer) in STREAMS.into_iter().zip(row) {
-            let found = served.tombstone(stream, expected.clone()).await;
+            let found = served.tombstone(stream, expected).await;
             assert_eq!(told(found, stream, number), answer, "{stream} {expected:?}");
         }
     }

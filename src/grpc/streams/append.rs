@@ -2,7 +2,8 @@
 
 use tonic::{Status, Streaming};
 
-use super::proposed::{Proposed, Refused, Written, last_revision, writable};
+use super::proposed::{Proposed, Written, last_revision, writable};
+use super::refused::Refused;
 use crate::access::Principal;
 use crate::engine::AppendError;
 use crate::grpc::convert::{expected_revision, told};

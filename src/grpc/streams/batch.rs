@@ -14,7 +14,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tonic::{Status, Streaming};
 use uuid::Uuid;
 
-use super::proposed::{Proposed, Refused, Written, writable};
+use super::proposed::{Proposed, Written, writable};
+use super::refused::Refused;
 use super::replies::{Chunk, Replies};
 use crate::access::Principal;
 use crate::grpc::convert::{all_position, expected_revision, uuid};

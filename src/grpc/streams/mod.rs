@@ -1,9 +1,10 @@
 //! `Streams`: reading and following, appending, deleting.
 //!
 //! `asked.rs` makes a checked question of what a client sends. `read.rs` answers with what is
-//! there, `follow.rs` goes on with what is committed, and both hand their messages to `replies.rs`,
-//! in chunks that `sight.rs` has looked through; `state.rs` answers for streams that show state.
-//! `append.rs`, `batch.rs` and `end.rs` change streams; `proposed.rs` is what they share.
+//! there, `follow.rs` goes on with what is committed, and both hand their messages to
+//! `replies.rs`, in chunks that `sight.rs` has looked through; `state.rs` answers for streams that
+//! show state. `append.rs`, `batch.rs` and `end.rs` change streams; `proposed.rs` and `refused.rs`
+//! are what they share.
 //!
 //! What always holds: a slow client holds a few chunks and stops its reader. A subscription begins
 //! with its confirmation and never ends with `OK`.
@@ -15,6 +16,7 @@ mod end;
 mod follow;
 mod proposed;
 mod read;
+mod refused;
 mod replies;
 mod sight;
 mod state;
