@@ -259,3 +259,12 @@ async fn what_nobody_serves_is_unimplemented_and_leaves_no_label() {
     let (_, text) = node.http("GET /metrics").await;
     assert!(!text.contains("Nothing"), "{text}");
 }
+
+#[tokio::test]
+async fn what_a_caller_chooses_of_a_path_is_no_label() {
+    let node = Served::start().await;
+    let grpc = "content-type: application/grpc\r\n";
+    node.http_with("GET /subscriptions/Nothing", grpc).await;
+    let (_, text) = node.http("GET /metrics").await;
+    assert!(!text.contains("Nothing"), "{text}");
+}

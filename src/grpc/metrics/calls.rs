@@ -18,6 +18,8 @@ use super::{Held, Metrics};
 const GONE: &str = "gone";
 /// What is counted for methods that do not exist.
 const UNKNOWN: &str = "unknown";
+/// How the route of a service ends, behind which its method is named.
+const ANY_METHOD: &str = "/{*rest}";
 
 /// Measures a call.
 pub(in crate::grpc) async fn count(
@@ -29,7 +31,10 @@ pub(in crate::grpc) async fn count(
     let is_grpc =
         content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"));
     let method = match request.extensions().get::<MatchedPath>() {
-        Some(_) if is_grpc => request.uri().path().to_owned(),
+        // Elsewhere a path has parts that the caller chooses.
+        Some(path) if is_grpc && path.as_str().ends_with(ANY_METHOD) => {
+            request.uri().path().to_owned()
+        }
         Some(path) => path.as_str().to_owned(),
         None => UNKNOWN.to_owned(),
     };
