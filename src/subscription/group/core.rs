@@ -30,6 +30,9 @@ pub(super) type MemberId = u64;
 /// A timeout of zero is taken for this: who took an event can hardly have handled it yet.
 const TIMEOUT_US_MIN: i64 = 1_000_000;
 
+/// How much is kept of the reason that a member gives.
+const REASON_LEN_BYTES_MAX: usize = 1_024;
+
 /// An event at a member.
 #[derive(Debug)]
 pub(super) struct InFlight {
@@ -236,15 +239,16 @@ impl Core {
         (action, reason): (NackAction, &str),
         now_us: i64,
     ) {
+        // One for all of them, however many they are.
+        let end = reason.floor_char_boundary(REASON_LEN_BYTES_MAX);
+        let reason = reason.get(..end).unwrap_or_default();
+        let reason: Arc<str> = format!("Client explicitly NAK'ed message.\n{reason}").into();
         for id in ids {
             let Some(message) = self.give_back(member, *id, now_us) else {
                 continue;
             };
             match action {
-                NackAction::Park => {
-                    let reason = format!("Client explicitly NAK'ed message.\n{reason}");
-                    self.park(message, reason.into());
-                }
+                NackAction::Park => self.park(message, Arc::clone(&reason)),
                 NackAction::Retry | NackAction::Unknown => self.retry(message),
                 NackAction::Skip | NackAction::Stop => self.finish(&message),
             }

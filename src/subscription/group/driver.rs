@@ -388,7 +388,6 @@ impl Hub {
             return;
         }
         *written_us = now_us;
-        drop(written_us);
         let append = due
             .iter()
             .fold(Append::new(), |append, (entry, checkpoint, _)| {

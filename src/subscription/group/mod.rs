@@ -117,6 +117,8 @@ impl Groups {
         }
         let definition = self.define(source, name, settings, start)?;
         let key = definition.key();
+        // Checkpoints of a group that had this name are on their way by now, in front of this.
+        drop(hub.written_us.lock());
         let append = Append::new()
             .state(StateChange::put(
                 StateSpace::Groups,
