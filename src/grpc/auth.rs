@@ -61,10 +61,7 @@ impl Shared {
         }
         let (access, caller) = (self.access.clone(), caller.clone());
         let judged = self.blocking(move || access.authorize(&caller, wish.action()));
-        judged.await?.map_err(|error| match error {
-            AuthorizeError::Denied(_) => status::access_denied(),
-            AuthorizeError::Read(error) => status::of_read(&error),
-        })
+        judged.await?.map_err(|error| refused(&error))
     }
 
     /// Who makes a call, if he may do what he wants with it.
@@ -76,6 +73,14 @@ impl Shared {
         let caller = self.caller(request).await?;
         self.allow(&caller, wish).await?;
         Ok(caller)
+    }
+}
+
+/// What a caller is told who may not do something, or of whom it cannot be found out.
+pub(super) fn refused(error: &AuthorizeError) -> Status {
+    match error {
+        AuthorizeError::Denied(_) => status::access_denied(),
+        AuthorizeError::Read(error) => status::of_read(error),
     }
 }
 

@@ -172,3 +172,89 @@ async fn where_there_are_no_users_whatever_is_shown_is_let_in() {
     request.metadata_mut().insert("authorization", value);
     served.streams().read(request).await.unwrap();
 }
+
+/// Lets only administrators read a stream from now on.
+async fn hide(served: &Served, stream: &str) {
+    let mut hiding = events(1);
+    hiding[0].metadata = crate::grpc_client::append::entries(&[
+        ("type", "$metadata"),
+        ("content-type", "application/json"),
+    ]);
+    hiding[0].data = r#"{"$acl":{"$r":"$admins"}}"#.as_bytes().to_vec().into();
+    let described = format!("$${stream}");
+    let messages = iter(messages(&described, Some(ANY), hiding));
+    let request = signed(messages, ADMIN);
+    served.streams().append(request).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_follows_a_stream_is_shown_nothing_more_once_he_may_not_read_it() {
+    let served = guarded().await;
+    append(&served, ADMIN, "order-1").await.unwrap();
+    let request = ReadReq {
+        options: Some(of_stream("order-1").follow()),
+    };
+    let told = served.streams().read(signed(request, ADA)).await.unwrap();
+    let mut told = told.into_inner();
+    loop {
+        let message = told.message().await.unwrap().unwrap();
+        if let Some(Content::CaughtUp(_)) = message.content {
+            break;
+        }
+    }
+    hide(&served, "order-1").await;
+    append(&served, ADMIN, "order-1").await.unwrap();
+    let denied = told.message().await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn a_group_shows_no_target_of_a_link_to_whom_may_not_read_it() {
+    use crate::grpc_client::group::{group, settings};
+    use crate::grpc_client::identifier;
+    use crate::grpc_client::v1::persistent_subscriptions::{
+        CreateReq, ReadReq, read_req, read_resp,
+    };
+    let served = guarded().await;
+    append(&served, ADMIN, "order-1").await.unwrap();
+    hide(&served, "order-1").await;
+    let mut link = events(1);
+    link[0].metadata = crate::grpc_client::append::entries(&[
+        ("type", "$>"),
+        ("content-type", "application/octet-stream"),
+    ]);
+    link[0].data = b"0@order-1".to_vec().into();
+    let messages = iter(messages("links", Some(ANY), link));
+    served
+        .streams()
+        .append(signed(messages, ADA))
+        .await
+        .unwrap();
+    let mut settings = settings();
+    settings.resolve_links = true;
+    let create = CreateReq {
+        options: Some(group("links", "g", None, settings)),
+    };
+    served.groups().create(signed(create, ADMIN)).await.unwrap();
+    let options = read_req::Options {
+        group_name: "g".to_owned(),
+        buffer_size: 1,
+        stream_option: Some(read_req::options::StreamOption::StreamIdentifier(
+            identifier("links"),
+        )),
+        uuid_option: None,
+    };
+    let first = ReadReq {
+        content: Some(read_req::Content::Options(options)),
+    };
+    let said = tokio_stream::StreamExt::chain(iter([first]), tokio_stream::pending());
+    let told = served.groups().read(signed(said, ADA)).await.unwrap();
+    let mut told = told.into_inner();
+    told.message().await.unwrap().unwrap();
+    let message = told.message().await.unwrap().unwrap();
+    let Some(read_resp::Content::Event(event)) = message.content else {
+        panic!("{message:?}");
+    };
+    assert!(event.link.is_some());
+    assert_eq!(event.event, None);
+}

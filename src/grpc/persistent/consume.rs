@@ -10,12 +10,14 @@ use tonic::{Request, Status, Streaming};
 
 use super::asked::{self, Target};
 use super::{failure, status, wire};
-use crate::access::Principal;
+use crate::access::{AuthorizeError, Principal, Visibility};
+use crate::engine::ResolvedEvent;
 use crate::grpc::Shared;
-use crate::grpc::auth::Wish;
+use crate::grpc::auth::{Wish, refused};
 use crate::grpc::convert::{self, UuidForm};
 use crate::grpc::node::Arrival;
 use crate::grpc::wire::event_store::client::{Empty, Uuid};
+use crate::model::StreamName;
 use crate::subscription::{Delivery, GroupSource, JoinOptions, Member, MemberError, NackAction};
 use wire::read_req::options::StreamOption;
 use wire::read_req::{Ack, Content, Nack, Options, nack};
@@ -66,6 +68,7 @@ pub(super) async fn begin(
         shared: shared.clone(),
         caller,
         wish,
+        visibility: None,
         stream,
         group,
         form,
@@ -99,11 +102,22 @@ fn user_name(caller: &Principal) -> String {
     }
 }
 
+/// What of an event a consumer may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sight {
+    Everything,
+    /// The link, and not what it points to.
+    Link,
+    Nothing,
+}
+
 /// A consumer that has joined.
 struct Consumer {
     shared: Shared,
     caller: Principal,
     wish: Wish,
+    /// What the caller sees, from the first time on that he is asked about.
+    visibility: Option<Visibility>,
     stream: String,
     group: String,
     form: UuidForm,
@@ -144,7 +158,11 @@ impl Consumer {
                         if let Err(refused) = self.still_allowed().await {
                             break refused;
                         }
-                        place.send(Ok(self.event(delivery)));
+                        match self.sight(&delivery).await {
+                            Ok(Sight::Nothing) => self.set_aside(&delivery),
+                            Ok(sight) => place.send(Ok(self.event(delivery, sight))),
+                            Err(problem) => break problem,
+                        }
                     }
                     Some((_, Err(why))) => break self.dropped(why),
                     None => return,
@@ -157,6 +175,45 @@ impl Consumer {
 
     async fn still_allowed(&self) -> Result<(), Status> {
         self.shared.allow(&self.caller, self.wish.clone()).await
+    }
+
+    /// What of an event the caller may see now: a group shows a stream to nobody who may not read
+    /// it, be it among all events or behind a link.
+    async fn sight(&mut self, delivery: &Delivery) -> Result<Sight, Status> {
+        let access = &self.shared.access;
+        if access.is_unlimited(&self.caller) {
+            return Ok(Sight::Everything);
+        }
+        let original = match &self.wish {
+            Wish::ReadAll => Some(delivery.event.original().stream.clone()),
+            _ => None,
+        };
+        let target = delivery.event.event().map(|event| event.stream.clone());
+        let visibility = self.visibility.take();
+        let mut visibility = visibility.unwrap_or_else(|| access.visibility(&self.caller));
+        let is_link = matches!(delivery.event, ResolvedEvent::Link { .. });
+        let judged = self.shared.blocking(move || {
+            let mut sees = |stream: Option<StreamName>| match stream {
+                Some(stream) => visibility.sees(&stream),
+                None => Ok(true),
+            };
+            let sight = match sees(original)? {
+                false => Sight::Nothing,
+                true if is_link && !sees(target)? => Sight::Link,
+                true => Sight::Everything,
+            };
+            Ok::<_, AuthorizeError>((visibility, sight))
+        });
+        let (visibility, sight) = judged.await?.map_err(|error| refused(&error))?;
+        self.visibility = Some(visibility);
+        Ok(sight)
+    }
+
+    /// Parks what this consumer may not see, so that it is not lost to those who may.
+    fn set_aside(&self, delivery: &Delivery) {
+        let reason = format!("{} may not read it.", user_name(&self.caller));
+        let id = delivery.event.original().id;
+        self.member.nack(&[id], NackAction::Park, &reason);
     }
 
     fn dropped(&self, why: MemberError) -> Status {
@@ -180,7 +237,7 @@ impl Consumer {
         Ok(())
     }
 
-    fn event(&self, delivery: Delivery) -> wire::ReadResp {
+    fn event(&self, delivery: Delivery, sight: Sight) -> wire::ReadResp {
         let told = convert::told(delivery.event.original().position);
         let (event, link) = delivery.event.into_parts();
         let recorded = |event| {
@@ -191,7 +248,7 @@ impl Consumer {
             event
         };
         message(wire::read_resp::Content::Event(ReadEvent {
-            event: event.map(recorded),
+            event: event.filter(|_| sight == Sight::Everything).map(recorded),
             link: link.map(recorded),
             position: Some(Position::CommitPosition(told)),
             count: Some(Count::RetryCount(

@@ -6,8 +6,9 @@
 use tonic::Status;
 
 use super::asked::Showing;
-use crate::access::{Access, AuthorizeError, Principal, Visibility};
+use crate::access::{Access, Principal, Visibility};
 use crate::engine::ResolvedEvent;
+use crate::grpc::auth::refused;
 use crate::grpc::convert::{recorded, told};
 use crate::grpc::status;
 use crate::grpc::wire::event_store::client::streams::ReadResp;
@@ -51,10 +52,7 @@ impl Sight {
         let Some(visibility) = &mut self.visibility else {
             return Ok(true);
         };
-        visibility.sees(stream).map_err(|error| match error {
-            AuthorizeError::Denied(_) => status::access_denied(),
-            AuthorizeError::Read(error) => status::of_read(&error),
-        })
+        visibility.sees(stream).map_err(|error| refused(&error))
     }
 
     /// The message that shows an event; none if the caller does not see it. May read the disk.
@@ -65,6 +63,9 @@ impl Sight {
             if hidden || !self.sees(&original.stream)? {
                 return Ok(None);
             }
+        } else if !self.sees(&original.stream)? {
+            // What he might read when he began, he may have lost since.
+            return Err(status::access_denied());
         }
         let commit_position = told(original.position);
         let form = self.showing.form;
