@@ -44,8 +44,10 @@ impl operations_server::Operations for Operations {
         let Ok(first) = u32::try_from(asked.start_from_chunk) else {
             return Err(status::invalid("a scavenge cannot start before segment 0"));
         };
-        let mut options = ScavengeOptions::default();
-        options.start_from_segment = first;
+        let options = ScavengeOptions {
+            start_from_segment: first,
+            ..ScavengeOptions::default()
+        };
         let store = self.shared.store.clone();
         let begun = self.shared.blocking(move || store.scavenge(options));
         match begun.await? {
