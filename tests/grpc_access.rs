@@ -32,7 +32,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Status};
 
 /// Who may call a method.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 enum Who {
     Everybody,
     Users,
@@ -264,9 +264,12 @@ fn basic(login: &str) -> String {
 /// A server with `admin`, `ops`, and `greta`, who is nothing but a user.
 async fn guarded() -> Served {
     let access = |store| {
-        let mut options = AccessOptions::default();
-        options.mode = AccessMode::Users;
-        (options.hash_memory_kib, options.hash_passes) = (64, 1);
+        let options = AccessOptions {
+            mode: AccessMode::Users,
+            hash_memory_kib: 64,
+            hash_passes: 1,
+            ..AccessOptions::default()
+        };
         let access = Access::new(store, &options);
         let secret = || Some(Password::new("secret"));
         access.create_first_users(secret(), secret()).unwrap();

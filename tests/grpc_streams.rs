@@ -14,6 +14,9 @@ mod access;
 mod append;
 #[path = "grpc_streams/batch.rs"]
 mod batch;
+#[cfg(feature = "cli")]
+#[path = "grpc_streams/certified.rs"]
+mod certified;
 #[path = "grpc_streams/end.rs"]
 mod end;
 #[path = "grpc_streams/filter.rs"]

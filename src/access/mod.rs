@@ -198,6 +198,20 @@ impl Access {
         }
     }
 
+    /// Who a caller is whose certificate names him: its issuer has vouched for that, and no password
+    /// is asked for.
+    ///
+    /// # Errors
+    /// [`AuthenticationError::Refused`] if there is no such user, or he is disabled.
+    pub fn authenticate_certified(&self, login: &str) -> Result<Principal, AuthenticationError> {
+        if self.is_open() {
+            return Ok(Principal::system());
+        }
+        let record = self.0.records.get(login).filter(|user| !user.disabled);
+        let user = record.map(|user| Principal::user(&user));
+        user.ok_or(AuthenticationError::Refused)
+    }
+
     /// Who a caller is, if that can be said at once: there are no users, nothing is shown, or the
     /// password was found right lately. Otherwise [`Self::authenticate`] says it.
     #[must_use]

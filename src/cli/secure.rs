@@ -34,6 +34,10 @@ pub(super) struct SecurityArgs {
     /// The key of the certificate (PEM)
     #[arg(long, value_name = "FILE", env = "ANNAL_TLS_KEY")]
     tls_key: Option<PathBuf>,
+    /// Let EventStoreDB's clients show a certificate of an issuer in this file (PEM) instead of a
+    /// password: its common name is the user
+    #[arg(long, value_name = "FILE", env = "ANNAL_TLS_CLIENT_CA")]
+    tls_client_ca: Option<PathBuf>,
     /// Give the first users `admin` and `ops` the password `changeit`, for test suites of clients
     #[arg(long, env = "ANNAL_COMPAT_DEFAULT_ADMIN",
         value_parser = clap::builder::BoolishValueParser::new())]
@@ -76,6 +80,10 @@ impl SecurityArgs {
             let message = "--tls-cert and --tls-key go together";
             return Err(Failure::usage(message));
         }
+        if self.tls_client_ca.is_some() && !(self.users && self.tls_cert.is_some()) {
+            let message = "--tls-client-ca needs --users, --tls-cert and --tls-key";
+            return Err(Failure::usage(message));
+        }
         if self.compat_default_admin && !self.users {
             return Err(Failure::usage("--compat-default-admin needs --users"));
         }
@@ -88,7 +96,13 @@ impl SecurityArgs {
 
     fn certificate(&self) -> Result<Option<ServerCertificate>, Failure> {
         match (&self.tls_cert, &self.tls_key) {
-            (Some(certificate), Some(key)) => Ok(Some(ServerCertificate::load(certificate, key)?)),
+            (Some(certificate), Some(key)) => {
+                let certificate = ServerCertificate::load(certificate, key)?;
+                Ok(Some(match &self.tls_client_ca {
+                    Some(issuers) => certificate.asking_clients(issuers)?,
+                    None => certificate,
+                }))
+            }
             _ => Ok(None),
         }
     }

@@ -5,6 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 
+use super::node::Arrival;
 use super::{Shared, status};
 use crate::access::{Action, AuthenticationError, AuthorizeError, Call, Credentials, Principal};
 use crate::model::StreamName;
@@ -37,12 +38,18 @@ impl Wish {
 }
 
 impl Shared {
-    /// Who makes a call.
+    /// Who makes a call: what its header says, or else the certificate of its connection.
     pub(super) async fn caller<T>(&self, request: &Request<T>) -> Result<Principal, Status> {
         if self.access.is_open() {
             return Ok(Principal::system());
         }
         let credentials = credentials(request.metadata())?;
+        let arrival = request.extensions().get::<Arrival>();
+        let certified = arrival.and_then(|arrival| arrival.certified.as_deref());
+        if let (None, Some(login)) = (&credentials, certified) {
+            let found = self.access.authenticate_certified(login);
+            return found.map_err(|_| status::unauthenticated());
+        }
         if let Some(principal) = self.access.recognise(credentials.as_ref()) {
             return Ok(principal);
         }

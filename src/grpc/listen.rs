@@ -180,20 +180,28 @@ impl Front {
         // Without it answers wait for each other; a socket that refuses is gone already.
         let _gone = socket.set_nodelay(true);
         let local = socket.local_addr().unwrap_or(self.address);
-        let arrived = move |mut request: Request<Incoming>| {
-            let authority = request.uri().authority().cloned();
-            request.extensions_mut().insert(Arrival {
+        let (router, builder, ending) = (
+            self.router.clone(),
+            self.builder.clone(),
+            self.ending.clone(),
+        );
+        let served = move |certified: Option<Arc<str>>| {
+            let arrived = move |mut request: Request<Incoming>| {
+                let authority = request.uri().authority().cloned();
+                request.extensions_mut().insert(Arrival {
+                    peer,
+                    local,
+                    authority,
+                    certified: certified.clone(),
+                });
+                request
+            };
+            Served {
                 peer,
-                local,
-                authority,
-            });
-            request
-        };
-        let served = Served {
-            peer,
-            service: TowerToHyperService::new(self.router.clone().map_request(arrived)),
-            builder: self.builder.clone(),
-            ending: self.ending.clone(),
+                service: TowerToHyperService::new(router.map_request(arrived)),
+                builder,
+                ending,
+            }
         };
         let (tls, within) = (self.tls.clone(), self.hello_within);
         let counted = self.metrics.connected();
@@ -210,12 +218,24 @@ impl Front {
             match begun.await {
                 Err(_) => tracing::debug!(%peer, "a connection did not begin"),
                 Ok(Err(error)) => tracing::debug!(%peer, %error, "a connection did not begin"),
-                Ok(Ok(Hello::Plain(socket))) => served.run(socket).await,
-                Ok(Ok(Hello::Tls(socket))) => served.run(*socket).await,
+                Ok(Ok(Hello::Plain(socket))) => served(None).run(socket).await,
+                Ok(Ok(Hello::Tls(socket))) => {
+                    let certified = certified(&socket);
+                    served(certified).run(*socket).await;
+                }
             }
             drop((place, counted));
         });
     }
+}
+
+/// The user whom a client's certificate names: its common name. The handshake has checked it.
+fn certified(socket: &TlsStream<TcpStream>) -> Option<Arc<str>> {
+    let (_, connection) = socket.get_ref();
+    let certificate = connection.peer_certificates()?.first()?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let name = parsed.subject().iter_common_name().next()?;
+    name.as_str().ok().map(Arc::from)
 }
 
 /// A connection whose other side has said something.

@@ -3,6 +3,7 @@
 //! Nobody is told an address that only means "anywhere": clients dial what they are told.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, header};
@@ -24,6 +25,8 @@ pub(super) struct Arrival {
     pub(super) local: SocketAddr,
     /// What the client takes the server's address for, in HTTP/2.
     pub(super) authority: Option<Authority>,
+    /// The user whom the client's certificate names, if it showed one that is trusted.
+    pub(super) certified: Option<Arc<str>>,
 }
 
 /// An address that whoever asked can dial.
@@ -113,6 +116,7 @@ mod tests {
             peer: "127.0.0.1:9".parse().expect("it is an address"),
             local: local.parse().expect("it is an address"),
             authority: authority.map(|text| text.parse().expect("it is an authority")),
+            certified: None,
         }
     }
 

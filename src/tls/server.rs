@@ -6,16 +6,21 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use tokio_rustls::rustls::sign::CertifiedKey;
-use tokio_rustls::rustls::{self, ServerConfig};
+use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
 
 use super::{TlsError, files, provider};
 
 /// The certificate of a server and its key, from two PEM files. Clones are the same certificate:
 /// when it is reloaded, every acceptor made of it serves the new one from the next connection on.
 #[derive(Clone)]
-pub struct ServerCertificate(Arc<Loaded>);
+pub struct ServerCertificate {
+    loaded: Arc<Loaded>,
+    /// Judges the certificates that clients show; none if they are not asked for any.
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+}
 
 struct Loaded {
     certificate: PathBuf,
@@ -37,8 +42,8 @@ pub enum Reload {
 impl fmt::Debug for ServerCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerCertificate")
-            .field("certificate", &self.0.certificate)
-            .field("key", &self.0.key)
+            .field("certificate", &self.loaded.certificate)
+            .field("key", &self.loaded.key)
             .finish_non_exhaustive()
     }
 }
@@ -61,12 +66,39 @@ impl ServerCertificate {
         let (certificate, key) = (certificate.into(), key.into());
         let texts = Texts::read(&certificate, &key)?;
         let current = texts.pair(&certificate, &key)?;
-        Ok(Self(Arc::new(Loaded {
+        let loaded = Loaded {
             certificate,
             key,
             seen: Mutex::new(texts.hash()),
             current: RwLock::new(Arc::new(current)),
-        })))
+        };
+        Ok(Self {
+            loaded: Arc::new(loaded),
+            clients: None,
+        })
+    }
+
+    /// The same certificate for a server that lets clients show certificates too, signed by an
+    /// issuer in this file. Who shows none is let in all the same; who shows another is not.
+    ///
+    /// # Errors
+    /// See [`TlsError`].
+    pub fn asking_clients(self, issuers: &Path) -> Result<Self, TlsError> {
+        let mut roots = RootCertStore::empty();
+        for issuer in files::certificates(issuers, &files::read(issuers)?)? {
+            roots.add(issuer).map_err(|error| TlsError::Unusable {
+                path: issuers.to_owned(),
+                problem: error.to_string(),
+            })?;
+        }
+        let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+            .allow_unauthenticated()
+            .build()
+            .map_err(|error| TlsError::Configuration(error.to_string()))?;
+        Ok(Self {
+            clients: Some(clients),
+            ..self
+        })
     }
 
     /// Looks at the files again. It reads the disk.
@@ -77,9 +109,9 @@ impl ServerCertificate {
     pub fn reload(&self) -> Result<Reload, TlsError> {
         let Loaded {
             certificate, key, ..
-        } = &*self.0;
+        } = &*self.loaded;
         // Held meanwhile, so that of two who reload at once one finds nothing changed.
-        let mut seen = self.0.seen.lock();
+        let mut seen = self.loaded.seen.lock();
         let texts = Texts::read(certificate, key)?;
         let found = texts.hash();
         if *seen == found {
@@ -87,7 +119,7 @@ impl ServerCertificate {
         }
         *seen = found;
         let pair = texts.pair(certificate, key)?;
-        *self.0.current.write() = Arc::new(pair);
+        *self.loaded.current.write() = Arc::new(pair);
         Ok(Reload::Replaced)
     }
 
@@ -97,11 +129,15 @@ impl ServerCertificate {
     /// # Errors
     /// [`TlsError::Configuration`].
     pub fn acceptor(&self, protocols: &[&[u8]]) -> Result<TlsAcceptor, TlsError> {
-        let resolver: Arc<dyn ResolvesServerCert> = self.0.clone();
+        let resolver: Arc<dyn ResolvesServerCert> = self.loaded.clone();
         let builder = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| TlsError::Configuration(error.to_string()))?;
-        let mut config = builder.with_no_client_auth().with_cert_resolver(resolver);
+        let builder = match &self.clients {
+            Some(clients) => builder.with_client_cert_verifier(Arc::clone(clients)),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(resolver);
         config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Ok(TlsAcceptor::from(Arc::new(config)))
     }

@@ -8,6 +8,7 @@ use crate::grpc_client::append::{ANY, event, events};
 use crate::grpc_client::read::{of_all, of_stream};
 use crate::grpc_client::v1::RecordedEvent;
 use crate::grpc_client::v1::streams::read_req::Options;
+use crate::grpc_client::v1::streams::read_req::options::StreamOption;
 use crate::grpc_client::v1::streams::read_resp::{Content, read_event};
 
 fn revisions(events: &[RecordedEvent]) -> Vec<u64> {
@@ -226,7 +227,7 @@ async fn a_read_that_makes_no_sense_is_an_invalid_argument() {
     let mut disordered = of_all().position(3);
     let stream_option = disordered.stream_option.as_mut().unwrap();
     match stream_option {
-        crate::grpc_client::v1::streams::read_req::options::StreamOption::All(all) => {
+        StreamOption::All(all) => {
             use crate::grpc_client::v1::streams::Position;
             use crate::grpc_client::v1::streams::read_req::options::all_options::AllOption;
             all.all_option = Some(AllOption::Position(Position {
@@ -234,7 +235,7 @@ async fn a_read_that_makes_no_sense_is_an_invalid_argument() {
                 prepare_position: 4,
             }));
         }
-        other => panic!("{other:?}"),
+        StreamOption::Stream(_) => panic!("it reads everything"),
     }
     for wrong in [
         without_id_form,

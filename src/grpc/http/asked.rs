@@ -1,6 +1,10 @@
 //! Who asks over HTTP, and what a refusal looks like there.
 
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use std::convert::Infallible;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Status};
@@ -8,6 +12,7 @@ use tonic::{Code, Request, Status};
 use super::Shared;
 use crate::access::Call;
 use crate::grpc::auth::Wish;
+use crate::grpc::node::Arrival;
 
 /// How a caller may show who he is.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"Annal\"");
@@ -44,11 +49,27 @@ impl IntoResponse for Refused {
     }
 }
 
+/// What a request shows of who sends it, as a call would show it.
+#[derive(Debug)]
+pub(super) struct Asked(Request<()>);
+
+impl<S: Sync> FromRequestParts<S> for Asked {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let mut request = Request::new(());
+        *request.metadata_mut() = MetadataMap::from_headers(parts.headers.clone());
+        if let Some(arrival) = parts.extensions.get::<Arrival>() {
+            request.extensions_mut().insert(arrival.clone());
+        }
+        Ok(Self(request))
+    }
+}
+
 /// Refuses whoever may not make a call. Who shows nothing is asked to show something.
-pub(super) async fn admit(shared: &Shared, headers: &HeaderMap, call: Call) -> Result<(), Refused> {
-    let mut request = Request::new(());
-    *request.metadata_mut() = MetadataMap::from_headers(headers.clone());
-    let caller = shared.caller(&request).await?;
+pub(super) async fn admit(shared: &Shared, asked: &Asked, call: Call) -> Result<(), Refused> {
+    let Asked(request) = asked;
+    let caller = shared.caller(request).await?;
     match shared.allow(&caller, Wish::Call(call)).await {
         Err(_) if caller.is_anonymous() => Err(Status::unauthenticated("Unauthenticated").into()),
         Err(refused) => Err(refused.into()),

@@ -2,12 +2,12 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
+use axum::http::header;
 use axum::response::IntoResponse;
 use serde_json::{Map, Value};
 
 use super::Shared;
-use super::asked::{Refused, admit};
+use super::asked::{Asked, Refused, admit};
 use crate::access::Call;
 
 /// What Prometheus calls the format.
@@ -15,9 +15,9 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 
 pub(super) async fn metrics(
     State(shared): State<Shared>,
-    headers: HeaderMap,
+    who: Asked,
 ) -> Result<impl IntoResponse, Refused> {
-    admit(&shared, &headers, Call::Statistics).await?;
+    admit(&shared, &who, Call::Statistics).await?;
     let metrics = shared.metrics.clone();
     let text = shared.blocking(move || metrics.text()).await?;
     Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], text))
@@ -26,9 +26,9 @@ pub(super) async fn metrics(
 /// A tree: the part of a name in front of the first hyphen is a branch.
 pub(super) async fn stats(
     State(shared): State<Shared>,
-    headers: HeaderMap,
+    who: Asked,
 ) -> Result<Json<Value>, Refused> {
-    admit(&shared, &headers, Call::Statistics).await?;
+    admit(&shared, &who, Call::Statistics).await?;
     let mut tree: Map<String, Value> = Map::new();
     let asked = shared.clone();
     for (name, figure) in shared.blocking(move || asked.figures()).await? {

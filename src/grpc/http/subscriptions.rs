@@ -1,14 +1,13 @@
 //! `/subscriptions`: consumer groups, for clients and tools that look at them over HTTP.
 
 use axum::extract::{Path, Query, State};
-use axum::http::HeaderMap;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Shared;
-use super::asked::{Refused, admit};
+use super::asked::{Asked, Refused, admit};
 use crate::access::Call;
 use crate::grpc::persistent::{Target, told_info};
 use crate::grpc::wire::event_store::client::persistent_subscriptions::SubscriptionInfo;
@@ -29,8 +28,8 @@ pub(super) fn routes() -> Router<Shared> {
         )
 }
 
-async fn all(State(shared): State<Shared>, headers: HeaderMap) -> Result<Json<Value>, Refused> {
-    admit(&shared, &headers, Call::InspectGroups).await?;
+async fn all(State(shared): State<Shared>, who: Asked) -> Result<Json<Value>, Refused> {
+    admit(&shared, &who, Call::InspectGroups).await?;
     let found = shared.group_infos(None).await?;
     Ok(Json(found.into_iter().map(told_info).map(shown).collect()))
 }
@@ -38,9 +37,9 @@ async fn all(State(shared): State<Shared>, headers: HeaderMap) -> Result<Json<Va
 async fn of_stream(
     State(shared): State<Shared>,
     Path(stream): Path<String>,
-    headers: HeaderMap,
+    who: Asked,
 ) -> Result<Json<Value>, Refused> {
-    admit(&shared, &headers, Call::InspectGroups).await?;
+    admit(&shared, &who, Call::InspectGroups).await?;
     let source = Target::named(&stream, "*")?.source;
     let found = shared.group_infos(Some(source)).await?;
     Ok(Json(found.into_iter().map(told_info).map(shown).collect()))
@@ -49,9 +48,9 @@ async fn of_stream(
 async fn info(
     State(shared): State<Shared>,
     Path((stream, group)): Path<(String, String)>,
-    headers: HeaderMap,
+    who: Asked,
 ) -> Result<Json<Value>, Refused> {
-    admit(&shared, &headers, Call::InspectGroups).await?;
+    admit(&shared, &who, Call::InspectGroups).await?;
     let target = Target::named(&stream, &group)?;
     let info = shared.with_group(target, |groups, source, name| groups.info(&source, &name));
     Ok(Json(shown(told_info(info.await?))))
@@ -67,9 +66,9 @@ async fn replay(
     State(shared): State<Shared>,
     Path((stream, group)): Path<(String, String)>,
     Query(StopAt { stop_at }): Query<StopAt>,
-    headers: HeaderMap,
+    who: Asked,
 ) -> Result<(), Refused> {
-    admit(&shared, &headers, Call::ManageGroups).await?;
+    admit(&shared, &who, Call::ManageGroups).await?;
     let target = Target::named(&stream, &group)?;
     let replayed = shared.with_group(target, move |groups, source, name| {
         groups.replay_parked(&source, &name, stop_at)
@@ -81,9 +80,9 @@ async fn truncate(
     State(shared): State<Shared>,
     Path((stream, group)): Path<(String, String)>,
     Query(StopAt { stop_at }): Query<StopAt>,
-    headers: HeaderMap,
+    who: Asked,
 ) -> Result<(), Refused> {
-    admit(&shared, &headers, Call::ManageGroups).await?;
+    admit(&shared, &who, Call::ManageGroups).await?;
     let target = Target::named(&stream, &group)?;
     let truncated = shared.with_group(target, move |groups, source, name| {
         groups.truncate_parked(&source, &name, stop_at)
@@ -91,8 +90,8 @@ async fn truncate(
     Ok(truncated.await?)
 }
 
-async fn restart(State(shared): State<Shared>, headers: HeaderMap) -> Result<(), Refused> {
-    admit(&shared, &headers, Call::ManageGroups).await?;
+async fn restart(State(shared): State<Shared>, who: Asked) -> Result<(), Refused> {
+    admit(&shared, &who, Call::ManageGroups).await?;
     Ok(shared.restart_groups().await?)
 }
 

@@ -85,6 +85,7 @@ def serve_command(binary, folder, ports, certificates):
     if certificates:
         node = certificates / "node"
         command += ["--tls-cert", str(node / "node.crt"), "--tls-key", str(node / "node.key")]
+        command += ["--tls-client-ca", str(certificates / "ca" / "ca.crt")]
         command += ["--users", "--compat-default-admin"]
     return command
 
