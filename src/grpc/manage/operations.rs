@@ -87,7 +87,9 @@ impl operations_server::Operations for Operations {
 
     async fn merge_indexes(&self, request: Request<Empty>) -> Result<Response<Empty>, Status> {
         self.admit(&request, Call::Operate).await?;
-        // The index is merged whenever there is something to merge.
+        let store = self.shared.store.clone();
+        let merged = self.shared.blocking(move || store.merge_indexes());
+        merged.await?.map_err(|error| status::of_storage(&error))?;
         Ok(Response::new(Empty {}))
     }
 
