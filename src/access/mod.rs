@@ -198,8 +198,8 @@ impl Access {
         }
     }
 
-    /// Who a caller is whose certificate names him: its issuer has vouched for that, and no password
-    /// is asked for.
+    /// Who a caller is whose certificate names him: its issuer has vouched for that, and no
+    /// password is asked for.
     ///
     /// # Errors
     /// [`AuthenticationError::Refused`] if there is no such user, or he is disabled.
