@@ -177,5 +177,5 @@ pub use subscription::{
     CaughtUp, Delivery, Feed, FeedNotice, FeedOptions, FeedSource, GroupError, GroupInfo,
     GroupOptions, GroupPlace, GroupStatus, Groups, InFlightInfo, JoinOptions, Measurement, Member,
     MemberError, MemberHandle, MemberInfo, NackAction, Notice, Progress, SubscribeOptions,
-    Subscription,
+    Subscription, SubscriptionStats,
 };

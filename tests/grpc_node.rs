@@ -241,6 +241,8 @@ async fn the_store_and_its_groups_are_measured() {
         "annal_group_members{stream=\"order-1\",group=\"billing\"} 1",
         "annal_group_in_flight{stream=\"order-1\",group=\"billing\"} 2",
         "annal_group_lag_events{stream=\"order-1\",group=\"billing\"} 3",
+        "annal_subscriptions ",
+        "annal_subscription_lag_events_max ",
         "annal_resident_bytes",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");

@@ -465,6 +465,44 @@ fn a_slow_reader_is_told_that_it_fell_behind_and_loses_nothing() {
 }
 
 #[test]
+fn how_far_behind_the_slowest_is_can_be_asked() {
+    let store = store();
+    assert_eq!(store.subscription_stats().unwrap().count, 0);
+    append(&store, "a-1", 10);
+    let mut slow = store.subscribe(Source::All, SubscribeFrom::Start).unwrap();
+    let elsewhere = Source::Stream(name("b-1"));
+    let mut quick = store.subscribe(elsewhere, SubscribeFrom::Start).unwrap();
+    caught_up(&mut quick);
+    assert!(quick.try_next(limit()).unwrap().is_none());
+    let lag = |count, behind_count, lag_events_max| {
+        let stats = store.subscription_stats().unwrap();
+        let found = (stats.count, stats.behind_count, stats.lag_events_max);
+        assert_eq!(found, (count, behind_count, lag_events_max));
+    };
+    lag(2, 1, 10);
+    let few = BatchLimit {
+        events_max: 4,
+        ..limit()
+    };
+    slow.try_next(few).unwrap().unwrap();
+    lag(2, 1, 6);
+    while slow.try_next(limit()).unwrap().is_some() {}
+    lag(2, 0, 0);
+    // What does not concern it does not count; what does, counts from when it hears of it.
+    assert!(!poll(&mut quick));
+    append(&store, "a-1", 1);
+    lag(2, 0, 0);
+    append(&store, "b-1", 1);
+    while !poll(&mut quick) {
+        thread::yield_now();
+    }
+    lag(2, 1, 1);
+    drop(slow);
+    drop(quick);
+    lag(0, 0, 0);
+}
+
+#[test]
 fn closing_the_store_ends_the_wait() {
     let store = store();
     let mut subscription = store.subscribe(Source::All, SubscribeFrom::End).unwrap();

@@ -15,6 +15,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::engine::{CommitListener, Reading};
 use crate::model::Position;
+use crate::subscription::census::Census;
 use crate::subscription::interest::{Hasher, Occurred, Plan};
 use crate::subscription::signal::Signal;
 use crate::subscription::waiters::{Ticket, Waiter, Waiters, Woken};
@@ -41,6 +42,7 @@ pub(super) enum Waiting {
 pub(super) struct Dispatcher {
     reading: Reading,
     pub(super) hasher: Hasher,
+    pub(super) census: Arc<Census>,
     /// Whether there is a thread to do what is too much for the committer.
     threaded: bool,
     state: Mutex<State>,
@@ -72,6 +74,7 @@ impl Dispatcher {
             Arc::new(Self {
                 reading: reading.clone(),
                 hasher: Hasher::default(),
+                census: Arc::default(),
                 threaded,
                 state: Mutex::new(State {
                     waiters: Waiters::default(),

@@ -8,6 +8,7 @@
 //! The `dispatcher` tells a waiting subscription that something may be there for it. Ten thousand
 //! that wait for their streams cost nothing while others are written.
 
+mod census;
 mod dispatcher;
 mod feed;
 mod group;
@@ -17,6 +18,7 @@ mod signal;
 mod waiters;
 
 pub use crate::model::{GroupName, GroupSettings, GroupSource, GroupStart, GroupStrategy};
+pub use census::SubscriptionStats;
 pub use feed::{CaughtUp, Feed, FeedNotice, FeedOptions, FeedSource};
 pub use group::{
     Delivery, GroupError, GroupInfo, GroupOptions, GroupPlace, GroupStatus, Groups, InFlightInfo,
@@ -33,6 +35,7 @@ use crate::engine::{
     Background, Batch, BatchLimit, ReadError, Reading, Store, StreamStart, Track, block_on_until,
 };
 use crate::model::{Position, Revision, Source, SubscribeFrom};
+use crate::subscription::census::Place;
 use crate::subscription::dispatcher::{Dispatcher, Waiting};
 use crate::subscription::interest::Interest;
 use crate::subscription::signal::Signal;
@@ -60,6 +63,7 @@ pub struct Subscription {
     interest: Arc<Interest>,
     signal: Arc<Signal>,
     rest: Rest,
+    place: Place,
     wakes_count: u64,
     /// It waits for a stopped projection, not for a commit.
     stalled: bool,
@@ -166,6 +170,7 @@ impl Subscription {
             SubscribeFrom::End => reading.committed_end(),
         };
         let interest = Arc::new(Interest::of(&track, &dispatcher.hasher));
+        let place = dispatcher.census.enter(next);
         Ok(Self {
             reading,
             dispatcher,
@@ -180,6 +185,7 @@ impl Subscription {
             interest,
             signal: Arc::default(),
             rest: Rest::None,
+            place,
             wakes_count: 0,
             stalled: false,
         })
@@ -204,6 +210,15 @@ impl Subscription {
     /// # Errors
     /// See [`ReadError`]. After an error the same can be tried again.
     pub fn try_next(&mut self, limit: BatchLimit) -> Result<Option<Notice>, ReadError> {
+        let found = self.look(limit);
+        match found {
+            Ok(None) => self.place.rests(),
+            Ok(Some(_)) | Err(_) => self.place.at(self.next),
+        }
+        found
+    }
+
+    fn look(&mut self, limit: BatchLimit) -> Result<Option<Notice>, ReadError> {
         if let Some(batch) = self.held.take() {
             return Ok(Some(self.deliver(batch)));
         }
@@ -328,6 +343,7 @@ impl Subscription {
             self.dispatcher.cancel(ticket, &self.signal);
             let nothing_before = self.signal.fired().filter(|_| !self.stalled);
             self.next = self.next.max(nothing_before.unwrap_or_default());
+            self.place.at(self.next);
         }
         self.rest = Rest::None;
     }

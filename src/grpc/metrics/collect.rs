@@ -29,6 +29,7 @@ impl Collector for StoreCollector {
         self.appends(&mut told)?;
         self.reads(&mut told)?;
         self.size(&mut told)?;
+        self.subscriptions(&mut told)?;
         let groups = self.groups.lock().clone();
         // A store that fails says so elsewhere.
         let groups = groups.and_then(|groups| groups.list().ok());
@@ -75,6 +76,19 @@ impl StoreCollector {
         told.counter("page_cache_hits", help, stats.page_cache_hits)?;
         let help = "Pages of the index read from the disk";
         told.counter("page_cache_misses", help, stats.page_cache_misses)
+    }
+
+    fn subscriptions(&self, told: &mut Told<'_>) -> Result<(), fmt::Error> {
+        // A store that fails says so elsewhere.
+        let stats = self.store.subscription_stats().unwrap_or_default();
+        let help = "Subscriptions: of clients, of groups, and of the program itself";
+        told.gauge("subscriptions", help, stats.count)?;
+        let help = "Subscriptions that have something to deliver";
+        told.gauge("subscriptions_behind", help, stats.behind_count)?;
+        let help = "Events that the slowest subscription has not looked at";
+        told.gauge("subscription_lag_events_max", help, stats.lag_events_max)?;
+        let help = "The age of the first event that the slowest subscription has not looked at";
+        told.gauge("subscription_lag_microseconds_max", help, stats.lag_us_max)
     }
 
     fn size(&self, told: &mut Told<'_>) -> Result<(), fmt::Error> {
