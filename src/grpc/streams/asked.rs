@@ -73,6 +73,21 @@ pub(super) enum Follow {
     All(SubscribeFrom, Option<(EventFilter, NonZeroU64)>),
 }
 
+impl Follow {
+    /// What begins at the end begins with what is committed from the arrival of the call on:
+    /// whatever is appended while it is judged is new to the caller.
+    pub(super) fn arrived_at(mut self, end: Position) -> Self {
+        let (Self::Stream(_, from) | Self::All(from, _)) = &mut self;
+        if *from == SubscribeFrom::End {
+            *from = match end.0.checked_sub(1) {
+                Some(last) => SubscribeFrom::After(Position(last)),
+                None => SubscribeFrom::Start,
+            };
+        }
+        self
+    }
+}
+
 impl What {
     /// What the caller must be allowed to do.
     pub(super) fn wish(&self) -> Wish {

@@ -46,6 +46,7 @@ impl streams_server::Streams for Streams {
     type BatchAppendStream = Replies<BatchAppendResp>;
 
     async fn read(&self, request: Request<ReadReq>) -> Result<Response<Self::ReadStream>, Status> {
+        let arrived_at = self.shared.store.committed();
         let caller = self.shared.caller(&request).await?;
         let Asked { what, showing } = Asked::of(request.into_inner())?;
         self.shared.allow(&caller, what.wish()).await?;
@@ -55,7 +56,10 @@ impl streams_server::Streams for Streams {
         }
         let replies = match what {
             What::Read(read) => read::begin(&self.shared, caller, read, showing).await?,
-            What::Follow(follow) => follow::begin(&self.shared, caller, follow, showing).await?,
+            What::Follow(follow) => {
+                let follow = follow.arrived_at(arrived_at);
+                follow::begin(&self.shared, caller, follow, showing).await?
+            }
         };
         Ok(Response::new(replies))
     }
