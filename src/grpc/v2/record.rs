@@ -3,6 +3,8 @@
 //! A record's properties and its schema are kept as the event's metadata, a JSON object, which is
 //! how readers get them.
 
+use std::collections::BTreeMap;
+
 use prost::Message;
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
@@ -57,7 +59,8 @@ pub(super) fn event(record: AppendRecord) -> Result<(NewEvent, usize), Refused> 
     }
     let id_of_record = record_id.map_or_else(|| Ok(Uuid::new_v4()), |text| checked_id(&text))?;
     let mut metadata = Map::new();
-    for (key, value) in properties {
+    // Sorted, so that the same record always becomes the same bytes.
+    for (key, value) in BTreeMap::from_iter(properties) {
         metadata.insert(key, json(value, DEPTH_MAX)?);
     }
     let len_bytes = data.len() + properties_len + name.len();
