@@ -13,7 +13,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-use crate::engine::{Histogram, Store};
+use crate::engine::{Histogram, Store, StoreStats};
 use crate::subscription::{GroupInfo, Groups};
 
 /// Takes a snapshot at each question.
@@ -26,9 +26,11 @@ pub(super) struct StoreCollector {
 impl Collector for StoreCollector {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let mut told = Told(encoder);
-        self.appends(&mut told)?;
-        self.reads(&mut told)?;
-        self.size(&mut told)?;
+        // Taken once: it may ask the disk.
+        let stats = self.store.stats();
+        self.appends(&stats, &mut told)?;
+        told.reads(&stats)?;
+        told.size(&stats)?;
         self.subscriptions(&mut told)?;
         let groups = self.groups.lock().clone();
         // A store that fails says so elsewhere.
@@ -38,8 +40,7 @@ impl Collector for StoreCollector {
 }
 
 impl StoreCollector {
-    fn appends(&self, told: &mut Told<'_>) -> Result<(), fmt::Error> {
-        let stats = self.store.stats();
+    fn appends(&self, stats: &StoreStats, told: &mut Told<'_>) -> Result<(), fmt::Error> {
         let end = self.store.committed().0;
         told.gauge(
             "store_end",
@@ -64,20 +65,6 @@ impl StoreCollector {
         told.histogram("batch_appends", help, None, &stats.appends_per_sync, 1.0)
     }
 
-    fn reads(&self, told: &mut Told<'_>) -> Result<(), fmt::Error> {
-        let stats = self.store.stats();
-        told.counter("read_events", "Events given to readers", stats.read_events)?;
-        told.counter("read_bytes", "Bytes of these events", stats.read_bytes)?;
-        let help = "Blocks of the log found in memory";
-        told.counter("block_cache_hits", help, stats.block_cache_hits)?;
-        let help = "Blocks of the log read from the disk";
-        told.counter("block_cache_misses", help, stats.block_cache_misses)?;
-        let help = "Pages of the index found in memory";
-        told.counter("page_cache_hits", help, stats.page_cache_hits)?;
-        let help = "Pages of the index read from the disk";
-        told.counter("page_cache_misses", help, stats.page_cache_misses)
-    }
-
     fn subscriptions(&self, told: &mut Told<'_>) -> Result<(), fmt::Error> {
         // A store that fails says so elsewhere.
         let stats = self.store.subscription_stats().unwrap_or_default();
@@ -89,23 +76,6 @@ impl StoreCollector {
         told.gauge("subscription_lag_events_max", help, stats.lag_events_max)?;
         let help = "The age of the first event that the slowest subscription has not looked at";
         told.gauge("subscription_lag_microseconds_max", help, stats.lag_us_max)
-    }
-
-    fn size(&self, told: &mut Told<'_>) -> Result<(), fmt::Error> {
-        let stats = self.store.stats();
-        let help = "Memory that the newest part of the index takes";
-        told.gauge("index_memory_bytes", help, stats.index_memory_bytes)?;
-        let help = "Memory that pages of the index take";
-        told.gauge("page_cache_bytes", help, stats.page_cache_bytes)?;
-        told.gauge("index_tables", "Tables of the index", stats.tables)?;
-        told.gauge("segments", "Segments of the log", stats.segments)?;
-        if let Some(bytes) = stats.disk_bytes {
-            told.gauge("disk_bytes", "The length of all files", bytes)?;
-        }
-        if let Some(bytes) = stats.resident_bytes {
-            told.gauge("resident_bytes", "Memory of the process", bytes)?;
-        }
-        Ok(())
     }
 }
 
@@ -186,6 +156,35 @@ impl Told<'_> {
         let kind = MetricType::Histogram;
         let mut of = self.0.encode_descriptor(name, help, unit, kind)?;
         of.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    }
+
+    fn reads(&mut self, stats: &StoreStats) -> Result<(), fmt::Error> {
+        self.counter("read_events", "Events given to readers", stats.read_events)?;
+        self.counter("read_bytes", "Bytes of these events", stats.read_bytes)?;
+        let help = "Blocks of the log found in memory";
+        self.counter("block_cache_hits", help, stats.block_cache_hits)?;
+        let help = "Blocks of the log read from the disk";
+        self.counter("block_cache_misses", help, stats.block_cache_misses)?;
+        let help = "Pages of the index found in memory";
+        self.counter("page_cache_hits", help, stats.page_cache_hits)?;
+        let help = "Pages of the index read from the disk";
+        self.counter("page_cache_misses", help, stats.page_cache_misses)
+    }
+
+    fn size(&mut self, stats: &StoreStats) -> Result<(), fmt::Error> {
+        let help = "Memory that the newest part of the index takes";
+        self.gauge("index_memory_bytes", help, stats.index_memory_bytes)?;
+        let help = "Memory that pages of the index take";
+        self.gauge("page_cache_bytes", help, stats.page_cache_bytes)?;
+        self.gauge("index_tables", "Tables of the index", stats.tables)?;
+        self.gauge("segments", "Segments of the log", stats.segments)?;
+        if let Some(bytes) = stats.disk_bytes {
+            self.gauge("disk_bytes", "The length of all files", bytes)?;
+        }
+        if let Some(bytes) = stats.resident_bytes {
+            self.gauge("resident_bytes", "Memory of the process", bytes)?;
+        }
+        Ok(())
     }
 
     fn groups(&mut self, groups: &[GroupInfo]) -> Result<(), fmt::Error> {
