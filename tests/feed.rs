@@ -157,6 +157,7 @@ fn checkpoints_count_what_was_looked_at_and_come_before_being_live() {
         "0",
         "1",
         "2",
+        "=4",
         "=8",
         "3",
         "=12",
@@ -205,6 +206,28 @@ fn where_everything_is_chosen_there_is_a_checkpoint_for_each_interval() {
     let checkpoints = texts.iter().filter(|text| text.starts_with('='));
     assert_eq!(checkpoints.count(), 6);
     assert_eq!(texts[texts.len() - 2], "=384");
+}
+
+#[test]
+fn where_nothing_is_chosen_there_is_a_checkpoint_for_each_interval_too() {
+    let store = store();
+    append(&store, "b", 11);
+    let every = options().checkpoint_events(4);
+    let mut feed = store
+        .feed(prefix("a"), SubscribeFrom::Start, every)
+        .unwrap();
+    assert_eq!(
+        until(&mut feed, "live"),
+        ["=4", "=8", "=11", "live - at 11"]
+    );
+    // However much is committed at once, and however late the feed looks.
+    append(&store, "b", 10);
+    assert_eq!(until(&mut feed, "=19"), ["=15", "=19"]);
+    assert!(feed.try_next(10).unwrap().is_none());
+    append(&store, "b", 1);
+    assert!(feed.try_next(10).unwrap().is_none());
+    append(&store, "b", 1);
+    assert_eq!(text(&next(&mut feed)), ["=23"]);
 }
 
 #[test]

@@ -94,8 +94,8 @@ pub enum FeedNotice {
     /// The next events; never none.
     Events(Vec<ResolvedEvent>),
     /// How far a feed with a filter has come: each time that [`FeedOptions::checkpoint_events`]
-    /// more events were looked at, and right in front of every [`Self::CaughtUp`]. Where a whole
-    /// stretch held nothing for it, one checkpoint stands for all.
+    /// more events were looked at, whether it got any of them or not, and right in front of every
+    /// [`Self::CaughtUp`].
     Checkpoint(Progress),
     /// Everything that is committed was delivered; from here on events come as they are committed.
     CaughtUp(CaughtUp),
@@ -139,6 +139,8 @@ pub struct Feed {
 enum Found {
     Event(RecordedEvent),
     Entry(Entry),
+    /// A checkpoint at the end of each interval, from the first of these positions to the last.
+    Checkpoints(Position, Position),
     Notice(FeedNotice),
 }
 
@@ -244,6 +246,9 @@ impl Feed {
                 Some(Found::Event(_) | Found::Entry(_)) => {
                     return self.hand_out(limit.events_max).map(Some);
                 }
+                Some(Found::Checkpoints(..)) => {
+                    return Ok(self.try_checkpoint().map(FeedNotice::Checkpoint));
+                }
                 Some(Found::Notice(notice)) => {
                     let notice = notice.clone();
                     self.found.pop_front();
@@ -264,6 +269,21 @@ impl Feed {
                 }
             }
         }
+    }
+
+    /// The next notice, if it is a checkpoint that is at hand; never reads from the disk.
+    #[must_use]
+    pub fn try_checkpoint(&mut self) -> Option<Progress> {
+        let Some(Found::Checkpoints(first, last)) = self.found.front_mut() else {
+            return None;
+        };
+        let position = *first;
+        *first = position.plus(self.options.checkpoint_events.max(1));
+        if *first > *last {
+            self.found.pop_front();
+        }
+        self.position = position;
+        Some(self.progress(position))
     }
 
     /// Waits for the next notice, blocking this thread.
@@ -355,7 +375,7 @@ impl Feed {
                     let resolved = reading.resolve_entry(one, entry.clone(), sights);
                     (entry.event.position, resolved)
                 }
-                (Found::Notice(_), _) | (Found::Entry(_), None) => break,
+                (Found::Notice(_) | Found::Checkpoints(..), _) | (Found::Entry(_), None) => break,
             };
             match resolved {
                 Ok(resolved) => {
@@ -381,12 +401,13 @@ impl Feed {
                 }
                 taken?;
             }
-            Notice::Checkpoint(progress) => self.give_checkpoint(progress),
+            Notice::Checkpoint(progress) => self.pass(progress.position),
             Notice::CaughtUp(progress) => {
                 let revision = self.last_revision();
                 // What goes wrong here is told again when it is asked for again.
                 self.subscription.live = revision.is_ok();
                 let revision = revision?;
+                self.pass(progress.position);
                 let given = self.checkpoint_given && self.checkpoint == progress.position;
                 if self.filtered && !given {
                     self.give_checkpoint(progress);
@@ -430,29 +451,42 @@ impl Feed {
             self.found.push_back(Found::Event(event));
         }
         self.pass(batch.next);
-        // The subscription counts on from the checkpoint, not from what it has delivered.
-        if self.filtered {
-            self.subscription.told = self.checkpoint;
-        }
         Ok(())
     }
 
-    /// Everything in front of a position was looked at: the last checkpoint that lies there.
+    /// After how many events that were looked at there is a checkpoint.
+    fn interval(&self) -> u64 {
+        self.options.checkpoint_events.max(1)
+    }
+
+    /// Everything in front of a position was looked at: the checkpoints that lie there.
     fn pass(&mut self, position: Position) {
-        let every = self.options.checkpoint_events.max(1);
-        let passed = position.0.saturating_sub(self.checkpoint.0) / every;
-        if self.filtered && passed > 0 {
-            let position = self.checkpoint.plus(passed * every);
-            self.give_checkpoint(Progress {
-                position,
-                committed_us: self.subscription.reading.committed_us(position),
-            });
+        if !self.filtered {
+            return;
+        }
+        let passed = position.0.saturating_sub(self.checkpoint.0) / self.interval();
+        if passed > 0 {
+            let first = self.checkpoint.plus(self.interval());
+            self.checkpoint = self.checkpoint.plus(passed * self.interval());
+            self.checkpoint_given = true;
+            self.found
+                .push_back(Found::Checkpoints(first, self.checkpoint));
+        }
+        // The subscription counts on from the checkpoint, not from where it was looked last.
+        self.subscription.told = self.checkpoint;
+    }
+
+    fn progress(&self, position: Position) -> Progress {
+        Progress {
+            position,
+            committed_us: self.subscription.reading.committed_us(position),
         }
     }
 
     fn give_checkpoint(&mut self, progress: Progress) {
         self.checkpoint = progress.position;
         self.checkpoint_given = true;
+        self.subscription.told = self.checkpoint;
         self.give(FeedNotice::Checkpoint(progress));
     }
 

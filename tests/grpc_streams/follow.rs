@@ -128,14 +128,37 @@ async fn a_filter_tells_how_far_it_has_come() {
     assert_eq!(found, 384);
     assert_eq!(checkpoints, [64, 128, 192, 256, 320, 384]);
     // Live, events that are not wanted count too.
-    let mut last = 0;
-    for _ in 0..4 {
-        last = served.fill("other", 32).await;
+    served.fill("other", 128).await;
+    assert_eq!(checkpoints_of(&mut following, 2).await, [448, 512]);
+}
+
+/// The next messages, which must be checkpoints.
+async fn checkpoints_of(following: &mut Following, count: usize) -> Vec<u64> {
+    let mut positions = Vec::new();
+    while positions.len() < count {
+        match following.next().await.unwrap() {
+            Content::Checkpoint(at) => positions.push(at.commit_position),
+            other => panic!("{other:?}"),
+        }
     }
-    match following.next().await.unwrap() {
-        Content::Checkpoint(at) => assert!((448..=last).contains(&at.commit_position)),
-        other => panic!("{other:?}"),
+    positions
+}
+
+#[tokio::test]
+async fn a_filter_that_chooses_nothing_tells_of_each_interval() {
+    let served = Served::start().await;
+    for _ in 0..1000 / 50 {
+        served.fill("other", 50).await;
     }
+    let filter = Filter::EventType(by_prefix(&["Wanted"]));
+    let options = of_all().filter(filter, Window::Max(1), 3);
+    let mut following = served.follow(options).await;
+    let mut each: Vec<u64> = (1..=333).map(|number| number * 3).collect();
+    each.push(1000);
+    assert_eq!(checkpoints_of(&mut following, 334).await, each);
+    caught_up(&mut following).await;
+    served.fill("other", 7).await;
+    assert_eq!(checkpoints_of(&mut following, 2).await, [1003, 1006]);
 }
 
 #[tokio::test]

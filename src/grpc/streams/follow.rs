@@ -18,9 +18,9 @@ use crate::grpc::wire::event_store::client::streams::read_resp::{
 use crate::grpc::wire::event_store::client::streams::{Position as WirePosition, ReadResp};
 use crate::grpc::{Shared, status};
 use crate::model::StreamName;
-use crate::subscription::{CaughtUp, Feed, FeedNotice, FeedOptions, FeedSource};
+use crate::subscription::{CaughtUp, Feed, FeedNotice, FeedOptions, FeedSource, Progress};
 
-/// How many events a client gets at once.
+/// How many events, or checkpoints, a client gets at once.
 const CHUNK_EVENTS: usize = 256;
 
 /// Begins a subscription: it is there before the client is told so.
@@ -180,12 +180,14 @@ impl Following {
                 go_on(messages)
             }
             FeedNotice::Checkpoint(progress) => {
-                let told = told_end(progress.position);
-                go_on(vec![message(Content::Checkpoint(Checkpoint {
-                    commit_position: told,
-                    prepare_position: told,
-                    timestamp: Some(timestamp(self.store.now_us())),
-                }))])
+                let mut messages = vec![self.checkpoint(progress)];
+                while let Some(progress) = self.feed.try_checkpoint() {
+                    messages.push(self.checkpoint(progress));
+                    if messages.len() >= CHUNK_EVENTS {
+                        break;
+                    }
+                }
+                go_on(messages)
             }
             FeedNotice::CaughtUp(caught_up) => {
                 self.live = true;
@@ -201,6 +203,15 @@ impl Following {
                 end(status::stream_deleted(stream))
             }
         }
+    }
+
+    fn checkpoint(&self, at: Progress) -> ReadResp {
+        let told = told_end(at.position);
+        message(Content::Checkpoint(Checkpoint {
+            commit_position: told,
+            prepare_position: told,
+            timestamp: Some(timestamp(self.store.now_us())),
+        }))
     }
 
     fn caught_up(&self, at: CaughtUp) -> ReadResp {

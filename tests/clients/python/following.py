@@ -133,8 +133,12 @@ def subscribe_all_checkpoints(c):
     )
     with subscription:
         positions = checkpoints_until(subscription, last)
+        # One for each 20 records, of which 600 are there.
+        assert len(positions) >= 30, len(positions)
         more = c.client.get_stream(c.filled("more", 600))
-        positions += checkpoints_until(subscription, more[500].commit_position)
+        later = checkpoints_until(subscription, more[500].commit_position)
+        assert len(later) >= 25, len(later)
+        positions += later
         equal(positions, sorted(set(positions)))
 
 

@@ -214,7 +214,9 @@ async fn subscribe_all_checkpoints(c: Arc<Context>) -> Checked {
         .position;
     let filter = SubscriptionFilter::on_event_type().add_prefix("NoSuchType");
     let mut subscription = c.client.subscribe_to_all(&filtered(filter)).await;
+    // One for each 32 records, of which 600 are there.
     let mut positions = checkpoints_until(&mut subscription, last).await?;
+    assert!(positions.len() >= 18, "{} checkpoints", positions.len());
     let more = name("more");
     let passed = c
         .append(&more, events(500, "Happened"), Expect::Any)
@@ -222,7 +224,9 @@ async fn subscribe_all_checkpoints(c: Arc<Context>) -> Checked {
         .position;
     c.append(&more, events(100, "Happened"), Expect::Any)
         .await?;
-    positions.extend(checkpoints_until(&mut subscription, passed).await?);
+    let later = checkpoints_until(&mut subscription, passed).await?;
+    assert!(later.len() >= 15, "{} checkpoints", later.len());
+    positions.extend(later);
     assert!(
         positions.is_sorted_by(|one, next| one < next),
         "{positions:?}"
