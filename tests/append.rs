@@ -141,6 +141,58 @@ fn an_expectation_may_name_a_stream_that_is_not_written() {
 }
 
 #[test]
+fn a_retry_is_recognised_whatever_became_of_streams_that_it_only_checks() {
+    let (_, store) = memory();
+    let guarded = |ids: [u128; 2]| {
+        Append::new()
+            .event(stream("a"), event(ids[0]))
+            .event(stream("b"), event(ids[1]))
+            .expect(stream("b"), ExpectedRevision::NoStream)
+            .expect(stream("guard"), ExpectedRevision::NoStream)
+    };
+    let first = store.append(guarded([1, 2])).unwrap();
+    store.append(any("guard", [9])).unwrap();
+    let again = store.append(guarded([1, 2])).unwrap();
+    let repeated = true;
+    assert_eq!(again, Receipt { repeated, ..first });
+    // What is new, even in part, is done only where the checks hold.
+    for ids in [[3, 4], [1, 4], [3, 2]] {
+        let refused = store.append(guarded(ids)).unwrap_err();
+        assert!(
+            matches!(refused, AppendError::WrongExpectedRevision { .. }),
+            "{ids:?}: {refused}"
+        );
+    }
+    assert_eq!(all(&store).len(), 3);
+}
+
+#[test]
+fn a_retry_is_recognised_while_the_first_is_being_written_and_what_it_checks_changes() {
+    let probe = ProbeDisk::new(Arc::new(MemoryDisk::new()));
+    let host = Arc::new(SimulatedHost::new(1));
+    let store = Store::open_on(Arc::new(probe.clone()), host, StoreOptions::default()).unwrap();
+    let hold = probe.hold(Operation::Sync, "segment");
+    let (answers, received) = mpsc::channel();
+    let submit = |append| {
+        let answers = answers.clone();
+        store.submit(append, move |answer| answers.send(answer).unwrap());
+    };
+    let guarded = || any("a", [1]).expect(stream("guard"), ExpectedRevision::NoStream);
+    submit(any("other", [7]));
+    assert!(hold.reached_within(PATIENCE));
+    submit(guarded());
+    submit(any("guard", [9]));
+    submit(guarded());
+    drop(hold);
+    let answer = || received.recv_timeout(PATIENCE).unwrap().unwrap();
+    let mut told: Vec<Receipt> = (0..4).map(|_| answer()).collect();
+    told.retain(|receipt| receipt.first == Position(1));
+    let repeated: Vec<bool> = told.iter().map(|receipt| receipt.repeated).collect();
+    assert_eq!(repeated, [false, true]);
+    assert_eq!(all(&store).len(), 3);
+}
+
+#[test]
 fn a_refused_append_leaves_no_trace() {
     let (disk, store) = memory();
     store.append(any("a", [1])).unwrap();

@@ -365,3 +365,40 @@ async fn records_of_many_streams_keep_their_order() {
         assert_eq!(details(&status).0, "BAD_REQUEST", "{status:?}");
     }
 }
+
+#[tokio::test]
+async fn records_that_are_sent_again_are_known_whatever_became_of_checked_streams() {
+    let served = Served::start().await;
+    states(&served).await;
+    let sent = vec![record("a"), record("b"), record("deleted")];
+    let checks = vec![
+        check("live", 2),
+        check("absent", -1),
+        check("other", -1),
+        check("deleted", -5),
+    ];
+    served.fill("gone", 1).await;
+    served.delete("gone", ANY).await.unwrap();
+    let checks = [checks, vec![check("gone", -5)]].concat();
+    let done = records(&served, sent.clone(), checks.clone())
+        .await
+        .unwrap();
+    for stream in ["live", "absent", "gone"] {
+        served.fill(stream, 1).await;
+    }
+    served.tombstone("other", ANY).await.unwrap();
+    let len = served.read_events(of_all()).await.unwrap().len();
+    let again = records(&served, sent, checks.clone()).await.unwrap();
+    assert_eq!(again, done);
+    // Other records are refused, and every check that does not hold is named.
+    let new = vec![record("a"), record("deleted")];
+    let status = records(&served, new, checks).await.unwrap_err();
+    let told = [
+        (0, "live".to_owned(), 2, 3),
+        (1, "absent".to_owned(), -1, 0),
+        (3, "deleted".to_owned(), -5, 3),
+        (4, "gone".to_owned(), -5, 1),
+    ];
+    assert_eq!(violations(&status), told);
+    assert_eq!(served.read_events(of_all()).await.unwrap().len(), len);
+}

@@ -156,6 +156,11 @@ fn judge_all<'a>(
         .zip(&resolution.facts)
         .zip(standings)
     {
+        // Written streams come first. Where each has its events already, there is nothing left to
+        // be done that could depend on the other ones.
+        if subject.wish == Wish::Check && judged.is_retry() {
+            break;
+        }
         match judge(standing, subject.expected, subject.wish, facts.repetition) {
             Ok(verdict) => judged.verdicts.push(verdict),
             Err(refusal) => {
@@ -250,6 +255,12 @@ impl Judged<'_> {
             let unchanged = index.head(&metadata_stream, resolution.at);
             deleted.is_none() || !matches!(unchanged, Staged::Unchanged)
         })
+    }
+
+    /// Whether all streams that were judged have the events already.
+    fn is_retry(&self) -> bool {
+        let verdicts = &self.verdicts;
+        !verdicts.is_empty() && verdicts.iter().all(|one| *one == Verdict::Repeated)
     }
 
     /// A request whose events are partly there and partly not is no retry.

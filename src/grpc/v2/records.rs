@@ -3,6 +3,10 @@
 //! Checks are expectations of the append, so that they hold at the moment when it is made. What a
 //! check asks that no expectation can say is looked at before, and held by what can be expected:
 //! that nothing was written to the stream and to its metadata since. A tombstone holds by itself.
+//!
+//! A request that is sent again is answered as the first time, whatever became of the streams that
+//! it checks. The store recognises it; so also what was found not to hold becomes an expectation,
+//! one that nothing fulfils.
 
 use tonic::Status;
 
@@ -24,6 +28,12 @@ const ABSENT: i64 = -1;
 const ANY: i64 = -2;
 const DELETED: i64 = -5;
 const TOMBSTONED: i64 = -6;
+
+/// Of no stream does this hold.
+const NEVER: ExpectedRevision = ExpectedRevision::Exactly(Revision(u64::MAX));
+
+/// What is expected of streams, each once.
+type Expectations = Vec<(StreamName, ExpectedRevision)>;
 
 /// A stream that the request names, and the state in which it must be.
 #[derive(Clone, Debug)]
@@ -91,7 +101,7 @@ pub(super) async fn append(
             false => allow(shared, caller, Wish::Read(stream), "read").await?,
         }
     }
-    let held = hold(shared, &subjects).await?;
+    let (held, violated) = hold(shared, &subjects).await?;
     for (stream, expected) in held {
         transaction.expect(stream, expected);
     }
@@ -100,7 +110,14 @@ pub(super) async fn append(
         Err(Refused::Failed(
             AppendError::WrongExpectedRevision { stream, found, .. }
             | AppendError::StreamDeleted { stream, found },
-        )) => return Err(violations(shared, subjects, Some((stream, found))).await?),
+        )) => {
+            // Of what was found before, the store's word is about a stand-in.
+            let refused = match violated.is_empty() {
+                true => vec![(stream, found)],
+                false => violated,
+            };
+            return Err(violations(shared, subjects, &refused).await?);
+        }
         Err(refused) => return Err(refused),
     };
     let revision = |(stream, revision): (StreamName, Revision)| StreamRevision {
@@ -135,41 +152,58 @@ fn checked(checks: Vec<ConsistencyCheck>) -> Result<Vec<Subject>, Refused> {
     Ok(subjects)
 }
 
-/// What the append must expect for all checks to hold.
+/// What the append must expect for all checks to hold, and the streams whose checks do not, as they
+/// were found.
 async fn hold(
     shared: &Shared,
     subjects: &[Subject],
-) -> Result<Vec<(StreamName, ExpectedRevision)>, Refused> {
-    let mut held = Vec::with_capacity(subjects.len());
-    for Subject {
-        stream,
-        state,
-        written,
-    } in subjects
-    {
-        match state {
-            State::Expected(expected) => held.push((stream.clone(), *expected)),
-            State::Deleted | State::Tombstoned => {
-                let info = info(shared, stream).await?;
-                let head = head(info.as_ref());
-                if violates(*state, *written, head) {
-                    return Err(violations(shared, subjects.to_vec(), None).await?);
-                }
-                if let StreamHead::Deleted(last) = head {
-                    let expected = last.map_or(ExpectedRevision::NoStream, |last| {
-                        ExpectedRevision::Exactly(last)
-                    });
-                    held.push((stream.clone(), expected));
-                    let metadata = info.and_then(|info| info.metadata);
-                    let named = stream.metadata_stream();
-                    held.extend(named.zip(metadata).map(|(named, metadata)| {
-                        (named, ExpectedRevision::Exactly(metadata.revision))
-                    }));
-                }
+) -> Result<(Expectations, Vec<(StreamName, StreamHead)>), Refused> {
+    let mut held: Expectations = subjects
+        .iter()
+        .filter_map(|subject| match subject.state {
+            State::Expected(expected) => Some((subject.stream.clone(), expected)),
+            State::Deleted | State::Tombstoned => None,
+        })
+        .collect();
+    let mut violated = Vec::new();
+    for subject in subjects {
+        if matches!(subject.state, State::Expected(_)) {
+            continue;
+        }
+        let stream = &subject.stream;
+        let info = info(shared, stream).await?;
+        let head = head(info.as_ref());
+        let metadata_stream = stream.metadata_stream();
+        if violates(subject.state, subject.written, head) {
+            violated.push((stream.clone(), head));
+            // If the stream is written, its events tell whether the request is sent again.
+            let stand_in = metadata_stream.filter(|_| subject.written);
+            also(&mut held, stand_in.unwrap_or(stream.clone()), NEVER);
+        } else if let StreamHead::Deleted(last) = head {
+            let expected = last.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exactly);
+            also(&mut held, stream.clone(), expected);
+            let metadata = info.and_then(|info| info.metadata);
+            if let (Some(named), Some(metadata)) = (metadata_stream, metadata) {
+                also(
+                    &mut held,
+                    named,
+                    ExpectedRevision::Exactly(metadata.revision),
+                );
             }
         }
     }
-    Ok(held)
+    Ok((held, violated))
+}
+
+/// Adds an expectation to those that the client states, which are in no need of it.
+fn also(held: &mut Expectations, stream: StreamName, expected: ExpectedRevision) {
+    match held.iter_mut().find(|(of, _)| *of == stream) {
+        None => held.push((stream, expected)),
+        Some((_, stated)) if expected == NEVER || *stated == ExpectedRevision::Any => {
+            *stated = expected;
+        }
+        Some(_) => {}
+    }
 }
 
 async fn info(shared: &Shared, stream: &StreamName) -> Result<Option<StreamInfo>, Status> {
@@ -219,17 +253,15 @@ fn actual(state: State, head: StreamHead) -> i64 {
     }
 }
 
-/// Every check that does not hold now, and the one by which the append was refused.
+/// Every check that does not hold now, and those by which the append was refused.
 async fn violations(
     shared: &Shared,
     subjects: Vec<Subject>,
-    refused: Option<(StreamName, StreamHead)>,
+    refused: &[(StreamName, StreamHead)],
 ) -> Result<Refused, Refused> {
     let mut violations = Vec::new();
     for (index, subject) in subjects.into_iter().enumerate() {
-        let of_refusal = refused
-            .as_ref()
-            .filter(|(stream, _)| *stream == subject.stream);
+        let of_refusal = refused.iter().find(|(stream, _)| *stream == subject.stream);
         let head = match of_refusal {
             Some((_, found)) => *found,
             None => head(info(shared, &subject.stream).await?.as_ref()),
