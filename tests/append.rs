@@ -374,6 +374,14 @@ fn a_request_that_contradicts_itself_is_refused() {
         store.append(metadata),
         Err(AppendError::Invalid(_))
     ));
+    let back = || Append::bring_back(stream("a"), ExpectedRevision::Any);
+    let request = Request {
+        principal: String::new(),
+        id: Uuid::from_u128(1),
+    };
+    for more in [back().event(stream("b"), event(1)), back().request(request)] {
+        assert!(matches!(store.append(more), Err(AppendError::Invalid(_))));
+    }
 }
 
 #[test]

@@ -92,9 +92,12 @@ fn ask() -> impl Strategy<Value = Ask> {
             request,
         }
     });
+    let touched = (stream(), expected());
+    let touched = touched.prop_map(|(stream, expected)| Ask::BringBack(stream, expected));
     let ended = || stream().prop_filter("has metadata", |one| one.described().is_none());
     prop_oneof![
         12 => append,
+        1 => touched,
         2 => (ended(), expected()).prop_map(|(stream, expected)| Ask::Delete(stream, expected)),
         1 => (ended(), expected()).prop_map(|(stream, expected)| Ask::Tombstone(stream, expected)),
     ]

@@ -75,11 +75,15 @@ fn may_repeat(append: &Append) -> bool {
     append.ending.is_none() && !append.events.is_empty()
 }
 
-/// What would not fit into a frame is not sent; the server's own limits are lower. State records
-/// are for programs that have the store themselves.
+/// What would not fit into a frame is not sent; the server's own limits are lower. State records,
+/// and appends of nothing, are for programs that have the store themselves.
 fn refuse_what_cannot_be_sent(append: &Append) -> Result<(), AppendError> {
     if !append.states.is_empty() {
         let problem = "a client cannot change state records";
+        return Err(AppendError::Invalid(problem.to_owned()));
+    }
+    if append.brought_back.is_some() {
+        let problem = "a client brings a stream back by appending to it";
         return Err(AppendError::Invalid(problem.to_owned()));
     }
     let events = append.events.iter();

@@ -83,44 +83,23 @@ pub(super) fn prepare(append: Append, options: &StoreOptions) -> Result<Prepared
             correlation_id,
         });
     }
-    if let Some((stream, ending)) = append.ending {
-        if !events.is_empty() {
+    if let Some(stream) = append.brought_back {
+        if !events.is_empty() || append.ending.is_some() || request.is_some() {
             return Err(AppendError::Invalid(
-                "a request deletes a stream or appends, not both",
+                "a request that brings a stream back does nothing else and has no name",
             ));
         }
-        match (ending, stream.metadata_stream()) {
-            (Ending::Tombstoned, _) => {
-                subjects.index_of(stream, Wish::Tombstone);
-            }
-            (Ending::Deleted, Some(metadata_stream)) => {
-                subjects.index_of(stream, Wish::Delete);
-                subjects.index_of(metadata_stream, Wish::Check);
-            }
-            (Ending::Deleted, None) => {
-                return Err(AppendError::Invalid(
-                    "a metadata stream cannot be deleted by itself",
-                ));
-            }
-        }
+        subjects.index_of(stream, Wish::Write);
     }
-    let mut stated = SmallVec::<[usize; 4]>::new();
-    for (stream, expected) in append.expectations {
-        let index = subjects.index_of(stream, Wish::Check);
-        if let Some(subject) = subjects.list.get_mut(index) {
-            subject.expected = expected;
-        }
-        stated.push(index);
-    }
-    stated.sort_unstable();
-    if stated
-        .windows(2)
-        .any(|pair| matches!(pair, [one, other] if one == other))
-    {
+    if append.ending.is_some() && !events.is_empty() {
         return Err(AppendError::Invalid(
-            "a request states one expectation for a stream, not two",
+            "a request deletes a stream or appends, not both",
         ));
     }
+    if let Some((stream, ending)) = append.ending {
+        subjects.add_ended(stream, ending)?;
+    }
+    subjects.expect_all(append.expectations)?;
     subjects.add_described();
     let states = append.states.into_iter().map(state_record).collect();
     Ok(Prepared {
@@ -178,6 +157,46 @@ impl Subjects {
         match self.list.len() <= Self::FEW {
             true => self.list.iter().position(|one| one.stream == *stream),
             false => self.places.get(stream).copied(),
+        }
+    }
+
+    fn add_ended(&mut self, stream: StreamName, ending: Ending) -> Result<(), AppendError> {
+        match (ending, stream.metadata_stream()) {
+            (Ending::Tombstoned, _) => {
+                self.index_of(stream, Wish::Tombstone);
+            }
+            (Ending::Deleted, Some(metadata_stream)) => {
+                self.index_of(stream, Wish::Delete);
+                self.index_of(metadata_stream, Wish::Check);
+            }
+            (Ending::Deleted, None) => {
+                return Err(AppendError::Invalid(
+                    "a metadata stream cannot be deleted by itself",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn expect_all(
+        &mut self,
+        expectations: Vec<(StreamName, ExpectedRevision)>,
+    ) -> Result<(), AppendError> {
+        let mut stated = SmallVec::<[usize; 4]>::new();
+        for (stream, expected) in expectations {
+            let index = self.index_of(stream, Wish::Check);
+            if let Some(subject) = self.list.get_mut(index) {
+                subject.expected = expected;
+            }
+            stated.push(index);
+        }
+        stated.sort_unstable();
+        let twice = |pair: &[usize]| matches!(pair, [one, other] if one == other);
+        match stated.windows(2).any(twice) {
+            false => Ok(()),
+            true => Err(AppendError::Invalid(
+                "a request states one expectation for a stream, not two",
+            )),
         }
     }
 

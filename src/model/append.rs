@@ -20,6 +20,8 @@ pub struct Append {
     pub expectations: Vec<(StreamName, ExpectedRevision)>,
     /// The stream to be ended, in a request that appends nothing.
     pub ending: Option<(StreamName, Ending)>,
+    /// The stream to be brought back, in a request that appends nothing.
+    pub(crate) brought_back: Option<StreamName>,
     /// The name of the request, if it has one.
     pub request: Option<Request>,
     /// The state records that change with it.
@@ -91,6 +93,19 @@ impl Append {
         Self {
             expectations,
             ending: Some((stream, ending)),
+            ..Self::default()
+        }
+    }
+
+    /// Appends nothing to a stream, as EventStoreDB's clients can: the expectation is judged as that
+    /// of a writer, and a deleted stream comes back, without events. Any other stream stays as it
+    /// is. The receipt tells where the stream ends. Such a request does nothing else, has no name,
+    /// and is for programs that embed the store; a client is refused.
+    #[must_use]
+    pub fn bring_back(stream: StreamName, expected: ExpectedRevision) -> Self {
+        Self {
+            brought_back: Some(stream.clone()),
+            expectations: vec![(stream, expected)],
             ..Self::default()
         }
     }

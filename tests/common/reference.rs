@@ -30,6 +30,7 @@ pub(crate) enum Ask {
         /// The request's id, if it is named.
         request: Option<u128>,
     },
+    BringBack(StreamName, ExpectedRevision),
     Delete(StreamName, ExpectedRevision),
     Tombstone(StreamName, ExpectedRevision),
 }
@@ -38,6 +39,7 @@ impl Ask {
     /// The same as a request to the real store.
     pub(crate) fn append(&self) -> Append {
         match self.clone() {
+            Self::BringBack(stream, expected) => Append::bring_back(stream, expected),
             Self::Delete(stream, expected) => Append::delete(stream, expected),
             Self::Tombstone(stream, expected) => Append::tombstone(stream, expected),
             Self::Append {
@@ -246,6 +248,7 @@ impl Reference {
                 self.keep(ask, &answer, states, *request);
                 answer
             }
+            Ask::BringBack(stream, expected) => self.bring_back(stream, *expected),
             Ask::Delete(stream, expected) => self.finish(stream, *expected, false),
             Ask::Tombstone(stream, expected) => self.finish(stream, *expected, true),
         }
@@ -282,6 +285,32 @@ impl Reference {
         };
         self.requests
             .extend(request.map(|id| (id, (ask.clone(), again))));
+    }
+
+    fn bring_back(&mut self, stream: &StreamName, expected: ExpectedRevision) -> Answer {
+        let (head, last) = (self.head(stream), self.last(stream));
+        let exists = last.is_some() || self.metadata(stream).is_some();
+        let holds = match (head, expected) {
+            (StreamHead::Tombstoned, _)
+            | (StreamHead::Deleted(_), ExpectedRevision::StreamExists) => {
+                return Answer::Deleted(stream.clone(), head);
+            }
+            (_, ExpectedRevision::Any) => true,
+            (_, ExpectedRevision::StreamExists) => exists,
+            (_, ExpectedRevision::NoStream) => !matches!(head, StreamHead::At(_)),
+            (_, ExpectedRevision::Exactly(revision)) => last == Some(revision),
+        };
+        if !holds {
+            return Answer::Wrong(stream.clone(), head);
+        }
+        let mut done = self.write(&[], std::slice::from_ref(stream));
+        if let Answer::Done { revisions, .. } = &mut done {
+            *revisions = last
+                .map(|last| (stream.clone(), last))
+                .into_iter()
+                .collect();
+        }
+        done
     }
 
     fn finish(&mut self, stream: &StreamName, expected: ExpectedRevision, hard: bool) -> Answer {

@@ -187,6 +187,7 @@ async fn an_append_of_nothing_tells_where_the_stream_ends() {
         ("absent", EXISTS, Ok(Appended::Wrong(None))),
         ("live", exactly(2), Ok(Appended::Success(Some(2), None))),
         ("live", NO_STREAM, Ok(Appended::Wrong(Some(2)))),
+        ("metadata", EXISTS, Ok(Appended::Success(None, None))),
         ("deleted", EXISTS, Err("stream-deleted")),
         ("tombstoned", ANY, Err("stream-deleted")),
     ] {
@@ -197,6 +198,28 @@ async fn an_append_of_nothing_tells_where_the_stream_ends() {
             told.map_err(|name| Some(name.to_owned())),
             "{stream}"
         );
+    }
+}
+
+#[tokio::test]
+async fn an_append_of_nothing_brings_a_deleted_stream_back() {
+    for expected in [ANY, NO_STREAM, exactly(2)] {
+        let served = Served::start().await;
+        states(&served).await;
+        let len = served.read_events(of_all()).await.unwrap().len();
+        let wrong = served.append("deleted", exactly(1), Vec::new()).await;
+        assert_eq!(wrong.unwrap(), Appended::Wrong(Some(2)));
+        let told = served.append("deleted", expected, Vec::new()).await;
+        assert_eq!(told.unwrap(), Appended::Success(Some(2), None));
+        assert_eq!(served.read_events(of_stream("deleted")).await.unwrap(), []);
+        let metadata = served.read_events(of_stream("$$deleted")).await.unwrap();
+        assert_eq!(metadata[0].data, r#"{"$tb":3}"#);
+        // Once more, there is nothing left to do.
+        let told = served.append("deleted", exactly(2), Vec::new()).await;
+        assert_eq!(told.unwrap(), Appended::Success(Some(2), None));
+        assert_eq!(served.read_events(of_all()).await.unwrap().len(), len + 1);
+        let next = served.append("deleted", EXISTS, events(1)).await.unwrap();
+        assert!(matches!(next, Appended::Success(Some(3), _)), "{next:?}");
     }
 }
 

@@ -51,7 +51,7 @@ pub(super) async fn append(
             }
         }
         let submitted = proposed.submit(shared);
-        submitted.outcome(shared, shared.options.write_within).await
+        submitted.outcome(shared.options.write_within).await
     };
     let result = match written.await {
         Ok(written) => Answer::Success(success(written)),

@@ -197,9 +197,9 @@ impl BatchCall {
         let place = Arc::clone(&self.places).acquire_owned().await;
         let place = place.map_err(|_| status::not_ready())?;
         let submitted = proposed.submit(&self.shared);
-        let (shared, sender) = (self.shared.clone(), self.sender.clone());
+        let sender = self.sender.clone();
         tokio::spawn(async move {
-            let outcome = submitted.outcome(&shared, within).await;
+            let outcome = submitted.outcome(within).await;
             let _gone = sender.send(Ok(vec![answer.with(outcome)])).await;
             drop(place);
         });

@@ -119,34 +119,27 @@ impl Proposed {
             incoming,
             ..
         } = self;
-        let is_empty = events.is_empty();
         let (answer, answered) = oneshot::channel();
-        let append = match is_empty {
-            false => Append::to(stream.clone(), expected, events),
-            true => Append::new().expect(stream.clone(), expected),
+        let append = match events.is_empty() {
+            false => Append::to(stream, expected, events),
+            true => Append::bring_back(stream, expected),
         };
         shared.store.submit(append, move |done| {
             // Whoever asked may have gone.
             let _gone = answer.send(done);
         });
-        Submitted {
-            stream,
-            is_empty,
-            answered,
-            incoming,
-        }
+        Submitted { answered, incoming }
     }
 }
 
 /// An append on its way.
 pub(super) struct Submitted {
-    stream: StreamName,
-    is_empty: bool,
     answered: oneshot::Receiver<Result<Receipt, AppendError>>,
     incoming: Incoming,
 }
 
-/// What was written: the last revision of the stream, and the position of the last event.
+/// What was written: the last revision of the stream, if it has one, and the position of the last
+/// event, if there is one.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written {
     pub(super) revision: Option<Revision>,
@@ -155,11 +148,7 @@ pub(super) struct Written {
 
 impl Submitted {
     /// Waits for the outcome.
-    pub(super) async fn outcome(
-        self,
-        shared: &Shared,
-        within: Duration,
-    ) -> Result<Written, Refused> {
+    pub(super) async fn outcome(self, within: Duration) -> Result<Written, Refused> {
         let answered = timeout(within, self.answered).await;
         drop(self.incoming);
         let done = match answered {
@@ -167,43 +156,11 @@ impl Submitted {
             Ok(Err(_)) => return Err(Refused::Status(status::not_ready())),
             Ok(Ok(done)) => done,
         };
-        match done {
-            Ok(_) if self.is_empty => nothing_written(shared, self.stream).await,
-            Ok(receipt) => Ok(Written {
-                revision: receipt.revisions.first().map(|(_, revision)| *revision),
-                position: receipt.last,
-            }),
-            Err(AppendError::WrongExpectedRevision {
-                stream,
-                expected: ExpectedRevision::StreamExists,
-                found: found @ StreamHead::Deleted(_),
-            })
-            | Err(AppendError::WrongExpectedRevision {
-                stream,
-                found: found @ StreamHead::Tombstoned,
-                ..
-            }) => Err(AppendError::StreamDeleted { stream, found }.into()),
-            Err(error) => Err(error.into()),
-        }
-    }
-}
-
-/// What is answered to an append without events: where the stream ends. To a stream that is closed
-/// for ever nothing can be written, not even nothing.
-async fn nothing_written(shared: &Shared, stream: StreamName) -> Result<Written, Refused> {
-    let name = stream.clone();
-    let info = shared.on_disk(move |store| store.stream(&name)).await?;
-    let head = match info {
-        Ok(info) => info.head,
-        Err(crate::engine::ReadError::StreamNotFound(_)) => StreamHead::Absent,
-        Err(error) => return Err(Refused::Status(status::of_read(&error))),
-    };
-    match head {
-        found @ StreamHead::Tombstoned => Err(AppendError::StreamDeleted { stream, found }.into()),
-        head => Ok(Written {
-            revision: last_revision(head),
-            position: None,
-        }),
+        let receipt = done?;
+        Ok(Written {
+            revision: receipt.revisions.first().map(|(_, revision)| *revision),
+            position: receipt.last,
+        })
     }
 }
 
