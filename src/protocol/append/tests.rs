@@ -65,6 +65,7 @@ fn append() -> impl Strategy<Value = Append> {
                 events,
                 expectations,
                 ending,
+                brought_back: None,
                 request,
                 states: Vec::new(),
                 payload_checksums,
