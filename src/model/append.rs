@@ -97,10 +97,10 @@ impl Append {
         }
     }
 
-    /// Appends nothing to a stream, as EventStoreDB's clients can: the expectation is judged as that
-    /// of a writer, and a deleted stream comes back, without events. Any other stream stays as it
-    /// is. The receipt tells where the stream ends. Such a request does nothing else, has no name,
-    /// and is for programs that embed the store; a client is refused.
+    /// Appends nothing to a stream, as EventStoreDB's clients can: the expectation is judged as
+    /// that of a writer, and a deleted stream comes back, without events. Any other stream stays as
+    /// it is. The receipt tells where the stream ends. Such a request does nothing else, has no
+    /// name, and is for programs that embed the store; a client is refused.
     #[must_use]
     pub fn bring_back(stream: StreamName, expected: ExpectedRevision) -> Self {
         Self {
