@@ -510,48 +510,6 @@ fn a_group_takes_so_many_members() {
 }
 
 #[test]
-fn streams_stay_with_their_member() {
-    let world = World::new();
-    world.create("$ce-x", with(GroupStrategy::Pinned), GroupStart::Start);
-    let mut members = [world.join("$ce-x", 100), world.join("$ce-x", 100)];
-    for _ in 0..3 {
-        (0..8).for_each(|stream| world.append(&format!("x-{stream}"), 1));
-    }
-    let mut owners = std::collections::HashMap::new();
-    for (at, member) in members.iter_mut().enumerate() {
-        let taken = world.take(member);
-        assert!(!taken.is_empty());
-        for one in taken {
-            let link = String::from_utf8(one.event.original().data.to_vec()).unwrap();
-            let stream = link.split_once('@').unwrap().1.to_owned();
-            assert_eq!(*owners.entry(stream).or_insert(at), at);
-        }
-    }
-    assert_eq!(owners.len(), 8);
-}
-
-#[test]
-fn a_stream_that_moves_waits_for_what_is_still_where_it_was() {
-    let world = World::new();
-    world.create("a", with(GroupStrategy::Pinned), GroupStart::Start);
-    world.append("a", 1);
-    let mut old = world.join("a", 10);
-    let held = world.take(&mut old);
-    assert_eq!(held.len(), 1);
-    // With so many members the stream is almost certainly moved.
-    let mut new: Vec<_> = (0..7).map(|_| world.join("a", 10)).collect();
-    world.append("a", 1);
-    let taken = |new: &mut Vec<annal::Member>| -> usize {
-        new.iter_mut().map(|member| world.take(member).len()).sum()
-    };
-    if world.take(&mut old).is_empty() {
-        assert_eq!(taken(&mut new), 0);
-        old.ack(&ids(&held));
-        assert_eq!(taken(&mut new), 1);
-    }
-}
-
-#[test]
 fn an_ordered_group_waits_for_the_predecessor_only() {
     let world = World::new();
     let source = GroupSource::ALL;

@@ -68,7 +68,9 @@ struct Run {
     strategy: GroupStrategy,
     /// The position and the fate of each event of each stream.
     streams: BTreeMap<String, Vec<(u64, Fate)>>,
-    /// How many events of each stream were ever delivered.
+    /// The events that the strategy keeps in order: those of one stream, or of one conversation.
+    lanes: BTreeMap<String, Vec<(String, usize)>>,
+    /// How many events of each lane were ever delivered.
     delivered: BTreeMap<String, usize>,
     seats: Vec<Seat>,
     log: Vec<String>,
@@ -96,6 +98,7 @@ impl Run {
             dice: Dice(seed),
             strategy,
             streams: BTreeMap::new(),
+            lanes: BTreeMap::new(),
             delivered: BTreeMap::new(),
             seats: Vec::new(),
             log: Vec::new(),
@@ -147,9 +150,18 @@ impl Run {
         let stream = format!("s-{}", self.dice.below(STREAMS));
         for _ in 0..=self.dice.below(3) {
             let position = self.world.store().committed().0;
-            self.world.append(&stream, 1);
+            // Some events belong to no conversation; then their stream keeps them in order.
+            let conversation = match self.strategy {
+                GroupStrategy::PinnedByCorrelation => self.dice.below(STREAMS),
+                _ => 0,
+            };
+            let conversation = (conversation > 0).then(|| format!("c-{conversation}"));
+            world::append_to(self.world.store(), &stream, conversation.as_deref());
             let events = self.streams.entry(stream.clone()).or_default();
+            let event = (stream.clone(), events.len());
             events.push((position, Fate::Open));
+            let lane = conversation.unwrap_or_else(|| stream.clone());
+            self.lanes.entry(lane).or_default().push(event);
         }
         self.log.push(format!("append {stream}"));
     }
@@ -216,6 +228,15 @@ impl Run {
         }
     }
 
+    /// Which lane an event is in, and how many of the lane come before it.
+    fn place_of(&self, event: &(String, usize)) -> (String, usize) {
+        let places = self.lanes.iter().filter_map(|(lane, events)| {
+            let number = events.iter().position(|one| one == event)?;
+            Some((lane.clone(), number))
+        });
+        places.last().unwrap()
+    }
+
     /// What holds for every delivery.
     fn received(&mut self, at: usize, delivery: &Delivery) {
         let event = delivery.event.event().unwrap();
@@ -226,47 +247,44 @@ impl Run {
             delivery.retry_count
         ));
         assert!(delivery.retry_count <= RETRIES);
-        let held_by = |seat: &Seat, revision: usize| {
-            seat.held
-                .iter()
-                .any(|held| held.event == (stream.clone(), revision))
+        let event = (stream, revision);
+        let (lane, number) = self.place_of(&event);
+        let earlier = &self.lanes[&lane][..number];
+        let fate = |event: &(String, usize)| self.streams[&event.0][event.1].1;
+        let has = |seat: &Seat, event: &(String, usize)| {
+            seat.held.iter().any(|held| held.event == *event)
         };
-        let fates = &self.streams[&stream];
-        let ever = self.delivered.get(&stream).copied().unwrap_or(0);
-        match self.strategy {
-            GroupStrategy::Ordered => {
-                assert!(
-                    revision <= ever,
-                    "delivered for the first time out of order"
-                );
-                let is_busy = |seat: &Seat| seat.held.iter().any(|held| held.event.0 == stream);
-                assert!(!self.seats.iter().any(is_busy), "two of a stream at once");
-                let earlier = &fates[..revision];
-                assert!(earlier.iter().all(|(_, fate)| *fate == Fate::Handled));
-            }
-            GroupStrategy::Pinned => {
-                assert!(
-                    revision <= ever,
-                    "delivered for the first time out of order"
-                );
-                for (earlier, (_, fate)) in fates[..revision].iter().enumerate() {
-                    let here = held_by(&self.seats[at], earlier);
-                    let elsewhere = self.seats.iter().any(|seat| held_by(seat, earlier));
-                    assert!(here || !elsewhere, "overtook {earlier}, which is elsewhere");
-                    // What is replayed goes ahead of what waits.
-                    let is_replayed = delivery.event.link().is_some();
-                    let waits = !here && !is_replayed && *fate == Fate::Open;
-                    assert!(!waits, "overtook {earlier}, which waits");
-                }
-            }
-            _ => {}
+        let is_pinned = matches!(
+            self.strategy,
+            GroupStrategy::Pinned | GroupStrategy::PinnedByCorrelation
+        );
+        let ever = self.delivered.get(&lane).copied().unwrap_or(0);
+        let keeps_order = self.strategy == GroupStrategy::Ordered || is_pinned;
+        assert!(
+            !keeps_order || number <= ever,
+            "delivered for the first time out of order"
+        );
+        if self.strategy == GroupStrategy::Ordered {
+            let is_busy = |seat: &Seat| self.lanes[&lane].iter().any(|event| has(seat, event));
+            assert!(!self.seats.iter().any(is_busy), "two of a stream at once");
+            assert!(earlier.iter().all(|event| fate(event) == Fate::Handled));
         }
-        self.delivered
-            .insert(stream.clone(), ever.max(revision + 1));
+        if is_pinned {
+            for event in earlier {
+                let here = has(&self.seats[at], event);
+                let elsewhere = self.seats.iter().any(|seat| has(seat, event));
+                assert!(here || !elsewhere, "overtook {event:?}, which is elsewhere");
+                // What is replayed goes ahead of what waits.
+                let is_replayed = delivery.event.link().is_some();
+                let waits = !here && !is_replayed && fate(event) == Fate::Open;
+                assert!(!waits, "overtook {event:?}, which waits");
+            }
+        }
+        self.delivered.insert(lane, ever.max(number + 1));
         let seat = &mut self.seats[at];
         seat.held.push(Held {
             id: delivery.event.original().id,
-            event: (stream, revision),
+            event,
             retry_count: delivery.retry_count,
         });
         assert!(
@@ -450,6 +468,11 @@ fn nothing_is_lost_where_one_member_is_filled_first() {
 #[test]
 fn pinned_streams_stay_in_order() {
     run(GroupStrategy::Pinned, 0..60);
+}
+
+#[test]
+fn pinned_conversations_stay_in_order_whatever_their_streams() {
+    run(GroupStrategy::PinnedByCorrelation, 0..30);
 }
 
 #[test]

@@ -57,6 +57,17 @@ pub(crate) fn append(store: &Store, stream: &str, count: usize) {
     store.append(append).unwrap();
 }
 
+/// Appends one event to a stream, of a conversation or of none.
+pub(crate) fn append_to(store: &Store, stream: &str, conversation: Option<&str>) {
+    let mut event = NewEvent::json(EventType::new("Happened").unwrap(), "{}");
+    if let Some(id) = conversation {
+        event = event.with_metadata(format!(r#"{{"$correlationId":"{id}"}}"#));
+    }
+    let stream = StreamName::new(stream.to_owned()).unwrap();
+    let append = Append::to(stream, ExpectedRevision::Any, [event]);
+    store.append(append).unwrap();
+}
+
 /// A store that does nothing by itself.
 pub(crate) fn manual() -> StoreOptions {
     let mut options = StoreOptions::default();
