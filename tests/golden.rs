@@ -15,6 +15,8 @@
 mod reader;
 #[path = "golden/refused.rs"]
 mod refused;
+#[path = "golden/scavenged.rs"]
+mod scavenged;
 #[path = "golden/script.rs"]
 mod script;
 
@@ -26,14 +28,16 @@ use std::sync::Arc;
 
 use annal::disk::{Disk, MemoryDisk, SimulatedHost};
 use annal::{
-    Background, Direction, OpenError, ReadError, ReadFrom, RecordedEvent, StorageError, Store,
-    StoreOptions, StreamName,
+    Background, Direction, OpenError, ReadError, ReadFrom, RecordedEvent, StateSpace, StorageError,
+    Store, StoreOptions, StreamName,
 };
 
 /// The store that is written today, and stopped in order.
 const TODAY: &str = "v2";
 /// The same store as a power cut leaves it, in the middle of one more append.
 const TODAY_CUT: &str = "v2-cut";
+/// A store with state records, whose first segment was written again twice.
+const TODAY_SCAVENGED: &str = "v2-scavenged";
 const EVENTS: &str = "events.txt";
 
 /// The files of a data directory, by name.
@@ -52,7 +56,7 @@ fn stores() -> Vec<String> {
         .collect();
     names.sort();
     assert!(
-        [TODAY, TODAY_CUT]
+        [TODAY, TODAY_CUT, TODAY_SCAVENGED]
             .iter()
             .all(|today| names.iter().any(|name| name == today))
     );
@@ -141,10 +145,36 @@ fn try_open(
     Store::open_on(Arc::new(disk.clone()), host, options)
 }
 
-/// All events, one a line.
+/// Of a long listing so many lines are kept, and a digest of the others.
+const LINES_MAX: usize = 100;
+
+/// All events, one a line, and the state records.
 fn listing(store: &Store) -> String {
     let events = store.read_all(ReadFrom::Start, Direction::Forwards, None);
-    events.unwrap().map(|event| line(&event.unwrap())).collect()
+    let mut lines: Vec<String> = events.unwrap().map(|event| line(&event.unwrap())).collect();
+    for space in StateSpace::ALL {
+        for (key, value) in store.states(space, b"") {
+            lines.push(state_line(space.byte(), &key, &value));
+        }
+    }
+    shortened(&lines)
+}
+
+fn shortened(lines: &[String]) -> String {
+    let (shown, rest) = lines.split_at(lines.len().min(LINES_MAX));
+    let more = match rest {
+        [] => String::new(),
+        rest => format!(
+            "{} more, {}\n",
+            rest.len(),
+            digest(rest.concat().as_bytes())
+        ),
+    };
+    shown.concat() + &more
+}
+
+fn state_line(space: u8, key: &[u8], value: &[u8]) -> String {
+    format!("state {space} {} {}\n", digest(key), digest(value))
 }
 
 fn line(event: &RecordedEvent) -> String {
@@ -205,6 +235,8 @@ fn what_is_written_today_are_the_golden_bytes() {
     let written = script::run();
     check_golden(TODAY, &written.stopped, &written.events);
     check_golden(TODAY_CUT, &written.cut, &written.events);
+    let (events, files) = scavenged::run();
+    check_golden(TODAY_SCAVENGED, &files, &events);
 }
 
 #[test]
@@ -303,11 +335,30 @@ fn what_is_there_twice_may_be_missing_once() {
 }
 
 #[test]
+fn a_state_file_that_is_missing_or_damaged_is_made_up_for_by_the_log() {
+    let host = Arc::new(SimulatedHost::new(2));
+    let whole = golden_files(TODAY_SCAVENGED);
+    let is_state = |name: &&String| name.starts_with("state-");
+    let name = whole.keys().find(is_state).unwrap();
+    let (mut damaged, mut missing) = (whole.clone(), whole.clone());
+    damaged.get_mut(name).unwrap()[20] ^= 1;
+    missing.remove(name);
+    for files in [damaged, missing] {
+        let store = try_open(&disk_of(&files), &host, false).unwrap();
+        assert_eq!(listing(&store), golden_events(TODAY_SCAVENGED));
+    }
+}
+
+#[test]
 fn the_document_is_enough_to_read_a_store() {
     for name in stores().iter().filter(|name| !name.ends_with("-cut")) {
-        let events = reader::events(&golden_files(name));
-        let listing: String = events.iter().map(line).collect();
-        assert_eq!(listing, golden_events(name), "{name}");
+        let (events, states) = reader::contents(&golden_files(name));
+        let events = events.iter().map(line);
+        let states = states
+            .iter()
+            .map(|((space, key), value)| state_line(*space, key, value));
+        let lines: Vec<String> = events.chain(states).collect();
+        assert_eq!(shortened(&lines), golden_events(name), "{name}");
     }
 }
 

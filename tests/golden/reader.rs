@@ -1,6 +1,10 @@
 //! A reader of stores that knows `storage-format.md` and nothing else: it uses no decoder of the
 //! crate, and believes nothing that it did not check.
 
+mod footer;
+mod manifest;
+mod states;
+
 use annal::{
     ContentType, EventType, Position, RecordedEvent, Revision, StreamName, Tag, Timestamp,
 };
@@ -8,9 +12,10 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::Files;
+use manifest::{Segment, manifest};
+use states::{States, state_file};
 
 const UNIT_HEADER_LEN: usize = 56;
-const FOOTER_FIXED_LEN: usize = 92;
 
 /// Takes values from the front.
 struct Input<'a>(&'a [u8]);
@@ -74,8 +79,12 @@ fn envelope<'a>(bytes: &'a [u8], len: usize, magic: &[u8]) -> Input<'a> {
     assert_eq!(input.bytes(4), magic);
     let sum = input.sum();
     assert_eq!(sum, checksum(input.0));
-    let known = if magic == b"AnMf" { 1..=2 } else { 1..=1 };
-    assert!(known.contains(&input.number(4)), "the version");
+    let newest = if [b"AnMf", b"AnSg"].contains(&magic.first_chunk().unwrap()) {
+        2
+    } else {
+        1
+    };
+    assert!((1..=newest).contains(&input.number(4)), "the version");
     input
 }
 
@@ -85,15 +94,8 @@ struct Identity {
     unit_align: usize,
 }
 
-/// What the manifest says of a sealed segment.
-struct Sealed {
-    footer_offset: usize,
-    len: usize,
-    digest: Vec<u8>,
-}
-
-/// The events of a store that was stopped in order.
-pub(crate) fn events(files: &Files) -> Vec<RecordedEvent> {
+/// The events of a store that was stopped in order, and its state records.
+pub(crate) fn contents(files: &Files) -> (Vec<RecordedEvent>, States) {
     let mut input = envelope(&files["store"], 100 - 12, b"AnSt");
     input.bytes(32);
     let identity = Identity {
@@ -104,110 +106,135 @@ pub(crate) fn events(files: &Files) -> Vec<RecordedEvent> {
             input.size(4)
         },
     };
+    let manifest = manifest(files);
     let mut walk = Walk {
         identity,
         events: Vec::new(),
+        next: 0,
         offsets: Vec::new(),
+        removed: Vec::new(),
         previous: 0,
+        states: States::new(),
+        first_state: None,
+        late_states: Vec::new(),
+        state_place: manifest.state.as_ref().map(|state| state.place),
     };
-    for (id, sealed) in segments(files) {
-        let file = &files[&format!("segment-{id:08x}")];
-        let end = sealed
-            .as_ref()
-            .map_or(file.len(), |sealed| sealed.footer_offset);
-        walk.offsets.clear();
-        walk.segment(file, id, end);
-        if let Some(sealed) = sealed {
-            assert_eq!(sealed.len, file.len());
-            assert_eq!(sealed.digest, blake3::hash(file).as_bytes());
-            walk.footer(file, id, end);
+    for segment in &manifest.segments {
+        walk.segment(&files[&segment.file_name()], segment);
+    }
+    if let Some(state) = manifest.state {
+        assert!(walk.first_state.is_none_or(|first| first >= state.since));
+        let mut states = state_file(files, &state);
+        for (space, key, value) in walk.late_states {
+            states::apply(&mut states, space, key, value);
         }
+        assert_eq!(states, walk.states, "the file and the log");
     }
-    walk.events
+    (walk.events, walk.states)
 }
 
-/// The segments in order, and what is known of the sealed ones.
-fn segments(files: &Files) -> Vec<(u64, Option<Sealed>)> {
-    let mut names = files.keys().filter(|name| name.starts_with("manifest-"));
-    let manifest = &files[names.next_back().unwrap()];
-    let len = Input(&manifest[12..]).size(4);
-    let mut input = envelope(manifest, len, b"AnMf");
-    input.bytes(4 + 8 + 4 + 4 + 4 + 8);
-    let [sealed, unsealed, _checkpoints, _tables, _extensions] =
-        std::array::from_fn(|_| input.number(4));
-    let mut segments = Vec::new();
-    for _ in 0..sealed {
-        let id = input.number(4);
-        input.bytes(8 + 4);
-        let (len, footer_offset) = (input.size(4), input.size(4));
-        input.bytes(8 + 8 + 4 + 4 + 8);
-        let digest = input.bytes(32).to_vec();
-        let sealed = Sealed {
-            footer_offset,
-            len,
-            digest,
-        };
-        segments.push((id, Some(sealed)));
-    }
-    segments.extend((0..unsealed).map(|_| (input.number(4), None)));
-    segments
-}
-
+/// What is known so far, and of the segment that is read.
 struct Walk {
     identity: Identity,
     events: Vec<RecordedEvent>,
-    /// Where the records of this segment begin.
+    /// The position of the next event.
+    next: u64,
+    /// Where the record of each event of this segment begins; 0 if the event was removed.
     offsets: Vec<usize>,
+    /// The numbers of the removed events, from 0 in the segment.
+    removed: Vec<u64>,
     previous: u32,
+    states: States,
+    /// The first segment with a state record.
+    first_state: Option<u64>,
+    /// The changes behind the place of the state file.
+    late_states: Vec<(u8, Bytes, Option<Bytes>)>,
+    state_place: Option<(u64, usize)>,
 }
 
 impl Walk {
-    fn segment(&mut self, file: &[u8], id: u64, end: usize) {
+    fn segment(&mut self, file: &[u8], segment: &Segment) {
         let mut header = envelope(file, 36, b"AnSg");
         header.bytes(16);
-        assert_eq!(header.number(4), id);
+        assert_eq!(header.number(4), segment.id);
+        if segment.rewrite() > 0 {
+            assert_eq!(header.number(4), segment.rewrite());
+        }
+        self.offsets.clear();
+        self.removed.clear();
+        let first = self.next;
+        let end = segment.units_end(file);
         let mut offset = 4096;
         while offset < end {
-            offset = self.unit(file, id, offset);
+            offset = self.unit(file, segment, (first, offset));
         }
         assert_eq!(offset, end);
+        let Some(sealed) = &segment.sealed else {
+            return;
+        };
+        assert_eq!((sealed.first, sealed.len), (first, file.len()));
+        assert_eq!(sealed.digest, blake3::hash(file).as_bytes());
+        self.skip(first, first + sealed.events);
+        match segment.rewrite() {
+            0 => assert_eq!(self.previous, sealed.last_sum),
+            // The next segment continues the unit as it was written first.
+            _ => self.previous = sealed.last_sum,
+        }
+        footer::check(self, file, segment);
     }
 
-    /// Reads a unit and says where the next one begins.
-    fn unit(&mut self, file: &[u8], id: u64, offset: usize) -> usize {
+    /// Everything up to a position was removed.
+    fn skip(&mut self, first: u64, to: u64) {
+        assert!(self.next <= to);
+        self.removed.extend(self.next - first..to - first);
+        self.offsets.resize(usize::try_from(to - first).unwrap(), 0);
+        self.next = to;
+    }
+
+    /// Reads a unit of a segment with this first position, and says where the next one begins.
+    fn unit(&mut self, file: &[u8], segment: &Segment, (first, offset): (u64, usize)) -> usize {
         let (header, mut body) = file[offset..].split_at(UNIT_HEADER_LEN);
         let mut input = Input(header);
         assert_eq!(input.bytes(4), b"AnUn");
         let sum = input.sum();
         assert_eq!(sum, salted(&self.identity.unit_salt, &[input.0]));
-        assert_eq!((input.number(4), input.size(4)), (id, offset));
-        assert_eq!(input.size(8), self.events.len());
+        assert_eq!((input.number(4), input.size(4)), (segment.id, offset));
+        let position = input.number(8);
+        assert!(position == self.next || segment.rewrite() > 0);
+        self.skip(first, position);
         input.bytes(8 + 4);
         assert_eq!(input.sum(), self.previous);
         self.previous = sum;
-        let (records, records_len, trailer_len) = (input.number(4), input.size(4), input.size(4));
+        let (records, records_len, trailer_len) = (input.size(4), input.size(4), input.size(4));
         let body_sum = input.sum();
         let mut sums = Vec::new();
         let records_end = offset + UNIT_HEADER_LEN + records_len;
-        for _ in 0..records {
-            let at = file.len() - body.len();
-            self.offsets.push(at);
+        let trailer = &file[records_end..records_end + trailer_len];
+        let (covered, places) = self.trailer(trailer, segment, (records, offset));
+        for place in places {
+            self.skip(first, position + place);
+            self.offsets.push(file.len() - body.len());
             let len = self.record(body);
             sums.extend_from_slice(&body[..4]);
             body = &body[len..];
         }
+        self.skip(first, position + covered);
         assert_eq!(file.len() - body.len(), records_end);
-        let trailer = &body[..trailer_len];
         sums.extend(checksum(trailer).to_le_bytes());
         assert_eq!(crc32fast::hash(&sums), body_sum);
-        self.trailer(trailer, records);
         let unpadded = records_end + trailer_len;
         let next = unpadded.next_multiple_of(self.identity.unit_align);
         assert!(file[unpadded..next].iter().all(|byte| *byte == 0));
         next
     }
 
-    fn trailer(&self, trailer: &[u8], records: u64) {
+    /// Reads a trailer; says how many positions the unit covers, and which of them have a record.
+    fn trailer(
+        &mut self,
+        trailer: &[u8],
+        segment: &Segment,
+        (records, offset): (usize, usize),
+    ) -> (u64, Vec<u64>) {
         let mut input = Input(trailer);
         let mut covered = 0;
         for _ in 0..input.varint() {
@@ -218,14 +245,40 @@ impl Walk {
                 input.bytes(len + 16 + 8);
             }
         }
-        assert_eq!(covered, records);
-        assert_eq!(input.varint(), 0, "no state records");
+        for _ in 0..input.varint() {
+            let (space, key, value) = states::change(&mut input);
+            self.first_state.get_or_insert(segment.id);
+            if self
+                .state_place
+                .is_some_and(|place| (segment.id, offset) >= place)
+            {
+                self.late_states.push((space, key.clone(), value.clone()));
+            }
+            states::apply(&mut self.states, space, key, value);
+        }
+        let mut places: Vec<u64> = (0..covered).collect();
+        if segment.rewrite() > 0 {
+            let runs = input.varint();
+            let mut at = 0;
+            if runs > 0 {
+                places.clear();
+            }
+            for _ in 0..runs {
+                let start = at + input.varint();
+                at = start + input.varint();
+                places.extend(start..at);
+            }
+            assert!(at <= covered);
+        }
         assert!(input.0.is_empty());
+        assert_eq!(places.len(), records);
+        (covered, places)
     }
 
     /// Reads the record at the start of the bytes and says how long it is.
     fn record(&mut self, bytes: &[u8]) -> usize {
-        let position = u64::try_from(self.events.len()).unwrap();
+        let position = self.next;
+        self.next += 1;
         let mut input = Input(bytes);
         let (header_sum, payload_sum) = (input.sum(), input.sum());
         let flags = input.number(1);
@@ -276,37 +329,6 @@ impl Walk {
         });
         len
     }
-
-    /// The footer has the offset of every record. Small segments have one page and no digests.
-    fn footer(&self, file: &[u8], id: u64, start: usize) {
-        let fixed_at = file.len() - FOOTER_FIXED_LEN;
-        let mut fixed = envelope(&file[fixed_at..], FOOTER_FIXED_LEN, b"AnFt");
-        assert_eq!(fixed.number(4), id);
-        fixed.bytes(8);
-        assert_eq!(fixed.size(4), self.offsets.len());
-        assert_eq!(fixed.size(4), start);
-        assert_eq!(fixed.sum(), self.previous);
-        fixed.bytes(4 + 8 + 32);
-        assert_eq!((fixed.number(4), fixed.number(4)), (0, 0), "no digests");
-        let lists = &file[fixed_at - 8 - 16..fixed_at];
-        assert_eq!(fixed.sum(), checksum(lists));
-        let mut directory = Input(lists);
-        let page = &file[start..start + directory.size(4)];
-        assert_eq!(directory.size(4), self.offsets[0]);
-        let mut input = Input(page);
-        let sum = input.sum();
-        let id = u32::try_from(id).unwrap().to_le_bytes();
-        let inner = checksum(input.0).to_le_bytes();
-        let parts: [&[u8]; 3] = [&id, &[0; 8], &inner];
-        assert_eq!(sum, salted(&self.identity.record_salt, &parts));
-        let groups = self.offsets.chunks(64);
-        let ends: Vec<usize> = (0..groups.len()).map(|_| input.size(2)).collect();
-        let packed = input.0;
-        let starts = [0].into_iter().chain(ends.iter().copied());
-        for ((start, end), offsets) in starts.zip(&ends).zip(groups) {
-            assert_eq!(unpacked(&packed[start..*end], offsets.len()), offsets);
-        }
-    }
 }
 
 fn created(input: &mut Input<'_>, long: bool) -> Timestamp {
@@ -321,17 +343,4 @@ fn created(input: &mut Input<'_>, long: bool) -> Timestamp {
     let fraction = if decimals > 0 { input.varint() } else { 0 };
     let nanos = fraction * 10u64.pow(9 - u32::from(decimals));
     Timestamp::new(seconds, nanos.try_into().unwrap(), decimals).unwrap()
-}
-
-fn unpacked(bytes: &[u8], count: usize) -> Vec<usize> {
-    let mut input = Input(bytes);
-    let (width, base) = (input.size(1), input.length());
-    assert_eq!(input.0.len(), (count * width).div_ceil(8));
-    let bit = |at: usize| usize::from(input.0[at / 8] >> (at % 8) & 1);
-    let distance = |index: usize| {
-        (0..width)
-            .map(|at| bit(index * width + at) << at)
-            .sum::<usize>()
-    };
-    (0..count).map(|index| base + distance(index)).collect()
 }
