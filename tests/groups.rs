@@ -135,6 +135,36 @@ fn no_member_holds_more_than_it_asked_for() {
 }
 
 #[test]
+fn a_group_measures_by_its_clock_whoever_looks() {
+    let world = World::new();
+    world.create("a", GroupSettings::default(), GroupStart::Start);
+    let mut member = world.join("a", 100);
+    let looked = || {
+        let info = world.info("a");
+        let of_member = &info.members[0];
+        let seen = (info.since_count, info.per_second);
+        assert_eq!((of_member.since_count, of_member.per_second), seen);
+        seen
+    };
+    // How many come, and how much later somebody looks, each time again and again.
+    for (count, after_s, seen) in [
+        (10, 1, (10, 10)),
+        (10, 3, (20, 5)),
+        (30, 1, (0, 10)),
+        (30, 5, (0, 6)),
+        (0, 2, (0, 4)),
+        (0, 10, (0, 0)),
+    ] {
+        world.append("a", count);
+        let taken = world.take(&mut member);
+        member.ack(&ids(&taken));
+        world.advance(Duration::from_secs(after_s));
+        assert_eq!([looked(), looked()], [seen, seen], "{count} {after_s}");
+    }
+    assert_eq!(world.info("a").total_count, 80);
+}
+
+#[test]
 fn members_take_turns() {
     let world = World::new();
     world.create("a", GroupSettings::default(), GroupStart::Start);

@@ -386,9 +386,9 @@ impl Core {
         };
         let deadline_us = now_us.saturating_add(timeout_us);
         self.deadlines.insert((deadline_us, seat));
-        let delivery = self.meter.count();
+        let delivery = self.meter.count(now_us);
         if let Some(member) = self.members.get_mut(&id) {
-            member.meter.count();
+            member.meter.count(now_us);
             member.in_flight_count += 1;
             member.outbox.push_back((seat, delivery));
             self.wakers.extend(member.waker.take());

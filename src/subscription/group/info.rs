@@ -41,9 +41,9 @@ pub struct GroupInfo {
     pub members: Vec<MemberInfo>,
     /// Events delivered, again or not.
     pub total_count: u64,
-    /// The same since somebody last looked.
+    /// The same since the group last measured, which it does by its clock, whoever looks.
     pub since_count: u64,
-    /// The same in a second.
+    /// The same in a second, of late.
     pub per_second: u64,
     /// Events that were read while the group was behind, and wait for a member.
     pub read_buffer_count: usize,
@@ -135,9 +135,9 @@ pub struct MemberInfo {
     pub connection_name: String,
     /// Events delivered to it.
     pub total_count: u64,
-    /// The same since somebody last looked.
+    /// The same since the group last measured.
     pub since_count: u64,
-    /// The same in a second.
+    /// The same in a second, of late.
     pub per_second: u64,
     /// How long it takes for an event; nothing without
     /// [`GroupSettings::extra_statistics`].

@@ -1,17 +1,24 @@
 //! How much a group and its members do, and how long a member takes for an event.
+//!
+//! A meter measures by itself, at the end of each interval of the clock that it is shown. Who looks
+//! changes nothing: however many look, and however often, all of them see the same.
 
 use std::collections::VecDeque;
 
 /// How many of the last events the figures of a member rest on.
 const MEASURED_MAX: usize = 1_000;
+/// How often is measured.
+const INTERVAL_US: i64 = 5_000_000;
 
 /// Counts events.
 #[derive(Debug)]
 pub(super) struct Meter {
     total_count: u64,
-    /// The same when somebody last looked, and when that was.
-    seen_count: u64,
-    seen_us: i64,
+    /// When the present interval began, and the events since then.
+    began_us: i64,
+    since_count: u64,
+    /// The events of the interval before; none if there was no such interval.
+    before_count: Option<u64>,
     /// How long the last events took, in microseconds, if that is wanted.
     took_us: Option<VecDeque<i64>>,
 }
@@ -39,8 +46,9 @@ impl Meter {
     pub(super) fn new(now_us: i64) -> Self {
         Self {
             total_count: 0,
-            seen_count: 0,
-            seen_us: now_us,
+            began_us: now_us,
+            since_count: 0,
+            before_count: None,
             took_us: None,
         }
     }
@@ -53,9 +61,22 @@ impl Meter {
     }
 
     /// Counts one more; how many that makes.
-    pub(super) fn count(&mut self) -> u64 {
+    pub(super) fn count(&mut self, now_us: i64) -> u64 {
+        self.measure(now_us);
+        self.since_count += 1;
         self.total_count += 1;
         self.total_count
+    }
+
+    /// Ends the present interval if its time has come.
+    fn measure(&mut self, now_us: i64) {
+        let elapsed_us = now_us.saturating_sub(self.began_us);
+        let passed = elapsed_us / INTERVAL_US;
+        if passed > 0 {
+            let count = std::mem::take(&mut self.since_count);
+            self.before_count = Some(if passed == 1 { count } else { 0 });
+            self.began_us = now_us.saturating_sub(elapsed_us % INTERVAL_US);
+        }
     }
 
     pub(super) fn took(&mut self, took_us: i64) {
@@ -67,18 +88,18 @@ impl Meter {
         }
     }
 
-    /// What it shows; what it counts since the last look begins again.
+    /// What it shows.
     pub(super) fn look(&mut self, now_us: i64) -> Measured {
-        let since_count = self.total_count - self.seen_count;
-        let elapsed_us = u64::try_from(now_us.saturating_sub(self.seen_us)).unwrap_or(0);
-        let per_second = since_count
-            .saturating_mul(1_000_000)
-            .checked_div(elapsed_us);
-        (self.seen_count, self.seen_us) = (self.total_count, now_us);
+        self.measure(now_us);
+        let before_us = self.before_count.map_or(0, |_| INTERVAL_US);
+        let elapsed_us = now_us.saturating_sub(self.began_us) + before_us;
+        let count = self.since_count + self.before_count.unwrap_or(0);
+        // What came within less than a second came in a second.
+        let elapsed_us = u64::try_from(elapsed_us.max(1_000_000)).unwrap_or(u64::MAX);
         Measured {
             total_count: self.total_count,
-            since_count,
-            per_second: per_second.unwrap_or(0),
+            since_count: self.since_count,
+            per_second: count.saturating_mul(1_000_000) / elapsed_us,
             observed: self.took_us.as_ref().map(observed).unwrap_or_default(),
         }
     }
