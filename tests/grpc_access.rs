@@ -13,13 +13,9 @@ mod grpc_client;
 
 use std::collections::BTreeSet;
 
-use annal::access::{Access, AccessMode, AccessOptions, NewUser, Password};
-use annal::{GrpcOptions, StoreOptions};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use bytes::{Buf, BufMut, Bytes};
 use grpc_client::Served;
 use grpc_client::read::of_stream;
+use grpc_client::users::{ADMIN, GRETA, NOBODY, OPS, PASSWORD, basic, signed, signed_with};
 use grpc_client::v1::persistent_subscriptions::read_req::options::StreamOption as OfGroup;
 use grpc_client::v1::persistent_subscriptions::{ReadReq as GroupReadReq, read_req};
 use grpc_client::v1::streams;
@@ -27,9 +23,7 @@ use grpc_client::wire::kurrentdb::protocol::v2::streams as v2;
 use grpc_client::{identifier, v1};
 use prost::Message;
 use prost_types::FileDescriptorSet;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::metadata::MetadataMap;
-use tonic::{Code, Request, Status};
+use tonic::Code;
 
 /// Who may call a method.
 #[derive(Clone, Copy, Debug)]
@@ -200,91 +194,6 @@ fn join() -> Vec<u8> {
     GroupReadReq { content }.encode_to_vec()
 }
 
-/// Sends bytes as they are, and takes them as they come.
-#[derive(Debug, Default)]
-struct Bare;
-
-impl Codec for Bare {
-    type Encode = Vec<u8>;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Bare {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put_slice(&item);
-        Ok(())
-    }
-}
-
-impl Decoder for Bare {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
-    }
-}
-
-/// The first answer to a call, whatever kind of call it is.
-async fn call(node: &Served, login: &str, path: &str, message: Vec<u8>) -> Result<(), Status> {
-    let mut request = Request::new(tokio_stream::once(message));
-    credentials(request.metadata_mut(), login);
-    let mut client = tonic::client::Grpc::new(node.channel());
-    client.ready().await.unwrap();
-    let path = path.parse().unwrap();
-    let mut told = client.streaming(request, path, Bare).await?.into_inner();
-    told.message().await.map(drop)
-}
-
-fn credentials(metadata: &mut MetadataMap, login: &str) {
-    if !login.is_empty() {
-        let value = basic(login).parse().unwrap();
-        metadata.insert("authorization", value);
-    }
-}
-
-fn basic(login: &str) -> String {
-    let shown = BASE64_STANDARD.encode(format!("{login}:secret"));
-    format!("Basic {shown}")
-}
-
-/// A server with `admin`, `ops`, and `greta`, who is nothing but a user.
-async fn guarded() -> Served {
-    let access = |store| {
-        let options = AccessOptions {
-            mode: AccessMode::Users,
-            hash_memory_kib: 64,
-            hash_passes: 1,
-            ..AccessOptions::default()
-        };
-        let access = Access::new(store, &options);
-        let secret = || Some(Password::new("secret"));
-        access.create_first_users(secret(), secret()).unwrap();
-        let greta = NewUser {
-            login: "greta".to_owned(),
-            full_name: String::new(),
-            groups: Vec::new(),
-            password: Password::new("secret"),
-        };
-        access.create_user(greta).unwrap();
-        access
-    };
-    Served::guarded(StoreOptions::default(), GrpcOptions::default(), access).await
-}
-
 fn served() -> BTreeSet<(String, String)> {
     let bytes = include_bytes!(concat!(env!("OUT_DIR"), "/client/descriptors.bin"));
     let set = FileDescriptorSet::decode(&bytes[..]).unwrap();
@@ -301,13 +210,13 @@ fn served() -> BTreeSet<(String, String)> {
 
 #[tokio::test]
 async fn every_method_is_for_those_it_is_meant_for() {
-    let node = guarded().await;
+    let node = Served::with_users().await;
     let mut listed = BTreeSet::new();
     for (service, methods) in SERVICES {
         for (method, who) in *methods {
             listed.insert((String::from(*service), String::from(*method)));
             let path = format!("/{service}/{method}");
-            for (login, rank) in [("", 0), ("greta", 1), ("ops", 2), ("admin", 3)] {
+            for (login, rank) in [(NOBODY, 0), (GRETA, 1), (OPS, 2), (ADMIN, 3)] {
                 let (message, allowed) = match who {
                     Everybody => (Vec::new(), true),
                     Users => (Vec::new(), rank >= 1),
@@ -319,7 +228,7 @@ async fn every_method_is_for_those_it_is_meant_for() {
                 if allowed && *method == "Shutdown" {
                     continue;
                 }
-                let answer = call(&node, login, &path, message).await;
+                let answer = node.call(&path, signed(message, login)).await;
                 let code = answer.err().map(|refused| refused.code());
                 let denied = code == Some(Code::PermissionDenied);
                 assert_eq!(denied, !allowed, "{path} for {login:?}: {code:?}");
@@ -328,38 +237,32 @@ async fn every_method_is_for_those_it_is_meant_for() {
     }
     assert_eq!(listed, served());
     let path = "/event_store.client.operations.Operations/Shutdown";
-    call(&node, "ops", path, Vec::new()).await.unwrap();
+    node.call(path, signed(Vec::new(), OPS)).await.unwrap();
     node.ended().await;
 }
 
 #[tokio::test]
 async fn whoever_shows_a_wrong_password_is_told_so_and_nothing_else() {
-    let node = guarded().await;
-    let mut request = Request::new(tokio_stream::once(Vec::new()));
-    let shown = BASE64_STANDARD.encode("greta:guess");
-    let value = format!("Basic {shown}").parse().unwrap();
-    request.metadata_mut().insert("authorization", value);
-    let mut client = tonic::client::Grpc::new(node.channel());
-    client.ready().await.unwrap();
-    let path = "/event_store.client.users.Users/Details".parse().unwrap();
-    let refused = client.streaming(request, path, Bare).await.map(drop);
-    assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated);
+    let node = Served::with_users().await;
+    let path = "/event_store.client.users.Users/Details";
+    let refused = node.call(path, signed_with(Vec::new(), GRETA, "guess"));
+    assert_eq!(refused.await.unwrap_err().code(), Code::Unauthenticated);
 }
 
 #[tokio::test]
 async fn over_http_too() {
-    let node = guarded().await;
-    let of = |login: &str| format!("authorization: {}\r\n", basic(login));
+    let node = Served::with_users().await;
+    let of = |login: &str| format!("authorization: {}\r\n", basic(login, PASSWORD));
     for path in ["/health/live", "/ping", "/info", "/gossip", "/"] {
         assert!((200..300).contains(&node.http(&format!("GET {path}")).await.0));
     }
     for path in ["/stats", "/metrics", "/subscriptions"] {
         let request = format!("GET {path}");
         assert_eq!(node.http(&request).await.0, 401, "{path}");
-        let shown = of("greta");
+        let shown = of(GRETA);
         assert_eq!(node.http_with(&request, &shown).await.0, 200, "{path}");
     }
     let request = "POST /subscriptions/restart";
-    assert_eq!(node.http_with(request, &of("greta")).await.0, 403);
-    assert_eq!(node.http_with(request, &of("ops")).await.0, 200);
+    assert_eq!(node.http_with(request, &of(GRETA)).await.0, 403);
+    assert_eq!(node.http_with(request, &of(OPS)).await.0, 200);
 }

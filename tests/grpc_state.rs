@@ -8,15 +8,17 @@
 
 mod grpc_client;
 
-use grpc_client::Served;
+use grpc_client::append::{ANY, events as new_events, messages};
 use grpc_client::group::{group, settings};
 use grpc_client::read::*;
+use grpc_client::users::{ADMIN, GRETA, signed};
 use grpc_client::v1::streams::ReadReq;
 use grpc_client::v1::streams::read_resp::{Content, ReadEvent};
 use grpc_client::v1::users::users_client::UsersClient;
-use grpc_client::v1::users::{CreateReq, create_req};
+use grpc_client::v1::users::{CreateReq, DisableReq, create_req, disable_req};
+use grpc_client::{Served, trailer};
 use serde_json::Value;
-use tonic::Streaming;
+use tonic::{Code, Streaming};
 
 async fn contents(
     node: &Served,
@@ -144,4 +146,44 @@ async fn a_follower_hears_of_new_users() {
     );
     make_user(&node, "greta").await;
     assert!(matches!(next(&mut told).await, Content::Event(of) if data(&of) == "greta"));
+}
+
+/// Lets these roles read streams of the system.
+async fn open_system_streams(node: &Served, roles: &str) {
+    let mut settings = new_events(1);
+    let acl = format!(r#"{{"$systemStreamAcl":{{"$r":[{roles}]}}}}"#);
+    settings[0].data = acl.into_bytes().into();
+    let messages = tokio_stream::iter(messages("$settings", Some(ANY), settings));
+    let appended = node.streams().append(signed(messages, ADMIN)).await;
+    appended.unwrap();
+}
+
+/// A follower of the users, who has heard of all there are.
+async fn greta_follows_users(node: &Served) -> Streaming<grpc_client::v1::streams::ReadResp> {
+    let options = Some(of_stream("$users").follow());
+    let request = signed(ReadReq { options }, GRETA);
+    let mut told = node.streams().read(request).await.unwrap().into_inner();
+    while !matches!(next(&mut told).await, Content::CaughtUp(_)) {}
+    told
+}
+
+#[tokio::test]
+async fn a_follower_is_told_nothing_more_once_he_may_not_read_it() {
+    let node = Served::with_users().await;
+    open_system_streams(&node, r#""$admins","clerks""#).await;
+    let mut told = greta_follows_users(&node).await;
+    open_system_streams(&node, r#""$admins""#).await;
+    let denied = told.message().await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied);
+    assert_eq!(trailer(&denied, "exception"), Some("access-denied"));
+
+    open_system_streams(&node, r#""clerks""#).await;
+    let mut told = greta_follows_users(&node).await;
+    let login_name = GRETA.to_owned();
+    let options = Some(disable_req::Options { login_name });
+    let mut users = UsersClient::new(node.channel());
+    let request = signed(DisableReq { options }, ADMIN);
+    users.disable(request).await.unwrap();
+    let denied = told.message().await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied);
 }

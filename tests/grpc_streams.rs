@@ -6,6 +6,9 @@
     reason = "a test may panic"
 )]
 
+#[cfg(feature = "cli")]
+#[path = "common/certificates.rs"]
+mod certificates;
 mod grpc_client;
 
 #[path = "grpc_streams/access.rs"]

@@ -3,9 +3,11 @@
 #![allow(dead_code, unreachable_pub, reason = "not every test needs all of it")]
 
 pub(crate) mod append;
+pub(crate) mod bare;
 pub(crate) mod group;
 pub(crate) mod http;
 pub(crate) mod read;
+pub(crate) mod users;
 
 use std::net::SocketAddr;
 

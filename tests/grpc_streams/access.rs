@@ -1,63 +1,19 @@
 //! Users: who is let in, and what he may do.
 
-use annal::access::{Access, AccessMode, AccessOptions, NewUser, Password};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use tokio_stream::iter;
+use tonic::Code;
 use tonic::metadata::MetadataValue;
-use tonic::{Code, Request};
 
 use crate::grpc_client::append::{ANY, Appended, events, messages};
 use crate::grpc_client::read::{of_all, of_stream};
+use crate::grpc_client::users::{ADMIN, GRETA, NOBODY, PASSWORD, signed, signed_with};
 use crate::grpc_client::v1::RecordedEvent;
 use crate::grpc_client::v1::streams::ReadReq;
 use crate::grpc_client::v1::streams::read_req::Options;
 use crate::grpc_client::v1::streams::read_resp::Content;
 use crate::grpc_client::{Served, trailer};
 
-async fn guarded() -> Served {
-    let access = |store| {
-        let options = AccessOptions {
-            mode: AccessMode::Users,
-            hash_memory_kib: 8,
-            hash_passes: 1,
-            ..AccessOptions::default()
-        };
-        let access = Access::new(store, &options);
-        for (login, group) in [("admin", "$admins"), ("ada", "clerks")] {
-            access
-                .create_user(NewUser {
-                    login: login.to_owned(),
-                    full_name: login.to_owned(),
-                    groups: vec![group.to_owned()],
-                    password: Password::new("secret"),
-                })
-                .unwrap();
-        }
-        access
-    };
-    Served::guarded(Default::default(), Default::default(), access).await
-}
-
-/// A request as a user sends it; without a user, nothing is shown.
-fn signed<T>(message: T, user: Option<(&str, &str)>) -> Request<T> {
-    let mut request = Request::new(message);
-    if let Some((login, password)) = user {
-        let shown = BASE64_STANDARD.encode(format!("{login}:{password}"));
-        let value = MetadataValue::try_from(format!("Basic {shown}")).unwrap();
-        request.metadata_mut().insert("authorization", value);
-    }
-    request
-}
-
-const ADMIN: Option<(&str, &str)> = Some(("admin", "secret"));
-const ADA: Option<(&str, &str)> = Some(("ada", "secret"));
-
-async fn append(
-    served: &Served,
-    user: Option<(&str, &str)>,
-    stream: &str,
-) -> Result<Appended, tonic::Status> {
+async fn append(served: &Served, user: &str, stream: &str) -> Result<Appended, tonic::Status> {
     let messages = iter(messages(stream, Some(ANY), events(1)));
     let response = served.streams().append(signed(messages, user)).await?;
     Ok(Appended::of(response.into_inner()))
@@ -65,7 +21,7 @@ async fn append(
 
 async fn read(
     served: &Served,
-    user: Option<(&str, &str)>,
+    user: &str,
     options: Options,
 ) -> Result<Vec<RecordedEvent>, tonic::Status> {
     let request = ReadReq {
@@ -85,11 +41,11 @@ async fn read(
 
 #[tokio::test]
 async fn each_is_let_in_as_far_as_his_roles_go() {
-    let served = guarded().await;
-    append(&served, ADA, "order-1").await.unwrap();
+    let served = Served::with_users().await;
+    append(&served, GRETA, "order-1").await.unwrap();
     append(&served, ADMIN, "$private").await.unwrap();
     assert_eq!(
-        read(&served, ADA, of_stream("order-1"))
+        read(&served, GRETA, of_stream("order-1"))
             .await
             .unwrap()
             .len(),
@@ -97,20 +53,26 @@ async fn each_is_let_in_as_far_as_his_roles_go() {
     );
     assert_eq!(read(&served, ADMIN, of_all()).await.unwrap().len(), 2);
     for denied in [
-        read(&served, ADA, of_all()).await.unwrap_err(),
-        read(&served, ADA, of_stream("$private")).await.unwrap_err(),
-        append(&served, ADA, "$private").await.unwrap_err(),
-        read(&served, None, of_stream("order-1")).await.unwrap_err(),
-        append(&served, None, "order-1").await.unwrap_err(),
+        read(&served, GRETA, of_all()).await.unwrap_err(),
+        read(&served, GRETA, of_stream("$private"))
+            .await
+            .unwrap_err(),
+        append(&served, GRETA, "$private").await.unwrap_err(),
+        read(&served, NOBODY, of_stream("order-1"))
+            .await
+            .unwrap_err(),
+        append(&served, NOBODY, "order-1").await.unwrap_err(),
     ] {
         assert_eq!(denied.code(), Code::PermissionDenied);
         assert_eq!(trailer(&denied, "exception"), Some("access-denied"));
         assert_eq!(denied.message(), "Access Denied");
     }
-    for user in [("ada", "wrong"), ("nobody", "secret")] {
-        let status = read(&served, Some(user), of_stream("order-1"))
-            .await
-            .unwrap_err();
+    for user in [(GRETA, "wrong"), ("stranger", PASSWORD)] {
+        let request = ReadReq {
+            options: Some(of_stream("order-1")),
+        };
+        let request = signed_with(request, user.0, user.1);
+        let status = served.streams().read(request).await.unwrap_err();
         assert_eq!(status.code(), Code::Unauthenticated);
         assert_eq!(trailer(&status, "exception"), None);
     }
@@ -118,55 +80,41 @@ async fn each_is_let_in_as_far_as_his_roles_go() {
 
 #[tokio::test]
 async fn of_many_streams_each_sees_those_that_he_may_read() {
-    let served = guarded().await;
-    let acl = r#"{"$acl":{"$r":"$admins"}}"#;
-    let mut hiding = events(1);
-    hiding[0].metadata = crate::grpc_client::append::entries(&[
-        ("type", "$metadata"),
-        ("content-type", "application/json"),
-    ]);
-    hiding[0].data = acl.as_bytes().to_vec().into();
-    let messages = iter(messages("$$order-2", Some(ANY), hiding));
-    served
-        .streams()
-        .append(signed(messages, ADMIN))
-        .await
-        .unwrap();
+    let served = Served::with_users().await;
+    hide(&served, "order-2").await;
     append(&served, ADMIN, "order-1").await.unwrap();
     append(&served, ADMIN, "order-2").await.unwrap();
     let settings = r#"{"$systemStreamAcl":{"$r":["$admins","clerks"]}}"#;
     let mut opening = events(1);
     opening[0].data = settings.as_bytes().to_vec().into();
-    let messages = iter(crate::grpc_client::append::messages(
-        "$settings",
-        Some(ANY),
-        opening,
-    ));
+    let messages = iter(messages("$settings", Some(ANY), opening));
     served
         .streams()
         .append(signed(messages, ADMIN))
         .await
         .unwrap();
-    let all = read(&served, ADA, of_all()).await.unwrap();
+    let all = read(&served, GRETA, of_all()).await.unwrap();
     let names: Vec<_> = all
         .iter()
         .map(|event| event.stream_identifier.clone().unwrap().stream_name)
         .collect();
     assert!(names.iter().any(|name| name == "order-1"), "{names:?}");
     assert!(names.iter().all(|name| name != "order-2"), "{names:?}");
-    let denied = read(&served, ADA, of_stream("order-2")).await.unwrap_err();
+    let denied = read(&served, GRETA, of_stream("order-2"))
+        .await
+        .unwrap_err();
     assert_eq!(denied.code(), Code::PermissionDenied);
 }
 
 #[tokio::test]
 async fn where_there_are_no_users_whatever_is_shown_is_let_in() {
     let served = Served::start().await;
-    append(&served, Some(("who", "ever")), "$a").await.unwrap();
+    append(&served, "whoever", "$a").await.unwrap();
     let mut request = signed(
         ReadReq {
             options: Some(of_all()),
         },
-        None,
+        NOBODY,
     );
     let value = MetadataValue::from_static("Bearer nonsense");
     request.metadata_mut().insert("authorization", value);
@@ -189,12 +137,12 @@ async fn hide(served: &Served, stream: &str) {
 
 #[tokio::test]
 async fn whoever_follows_a_stream_is_shown_nothing_more_once_he_may_not_read_it() {
-    let served = guarded().await;
+    let served = Served::with_users().await;
     append(&served, ADMIN, "order-1").await.unwrap();
     let request = ReadReq {
         options: Some(of_stream("order-1").follow()),
     };
-    let told = served.streams().read(signed(request, ADA)).await.unwrap();
+    let told = served.streams().read(signed(request, GRETA)).await.unwrap();
     let mut told = told.into_inner();
     loop {
         let message = told.message().await.unwrap().unwrap();
@@ -215,7 +163,7 @@ async fn a_group_shows_no_target_of_a_link_to_whom_may_not_read_it() {
     use crate::grpc_client::v1::persistent_subscriptions::{
         CreateReq, ReadReq, read_req, read_resp,
     };
-    let served = guarded().await;
+    let served = Served::with_users().await;
     append(&served, ADMIN, "order-1").await.unwrap();
     hide(&served, "order-1").await;
     let mut link = events(1);
@@ -227,7 +175,7 @@ async fn a_group_shows_no_target_of_a_link_to_whom_may_not_read_it() {
     let messages = iter(messages("links", Some(ANY), link));
     served
         .streams()
-        .append(signed(messages, ADA))
+        .append(signed(messages, GRETA))
         .await
         .unwrap();
     let mut settings = settings();
@@ -248,7 +196,7 @@ async fn a_group_shows_no_target_of_a_link_to_whom_may_not_read_it() {
         content: Some(read_req::Content::Options(options)),
     };
     let said = tokio_stream::StreamExt::chain(iter([first]), tokio_stream::pending());
-    let told = served.groups().read(signed(said, ADA)).await.unwrap();
+    let told = served.groups().read(signed(said, GRETA)).await.unwrap();
     let mut told = told.into_inner();
     told.message().await.unwrap().unwrap();
     let message = told.message().await.unwrap().unwrap();

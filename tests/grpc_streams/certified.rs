@@ -2,13 +2,8 @@
 
 use std::sync::Arc;
 
-use annal::access::{Access, AccessMode, AccessOptions, NewUser, Password};
 use annal::tls::ServerCertificate;
 use annal::{GrpcOptions, GrpcServer, Store, StoreOptions};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair,
-};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -16,70 +11,36 @@ use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-type Issuer = CertifiedIssuer<'static, KeyPair>;
+use crate::certificates::Issuer;
+use crate::grpc_client::users::{ADMIN, GRETA, users_of};
+
 type Shown = (CertificateDer<'static>, PrivateKeyDer<'static>);
 
-fn issuer() -> Issuer {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-/// A certificate that names a user, and its key.
 fn naming(user: &str, issuer: &Issuer) -> Shown {
-    let mut params = CertificateParams::new(Vec::new()).unwrap();
-    params.distinguished_name.push(DnType::CommonName, user);
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    let key = KeyPair::generate().unwrap();
-    let certificate = params.signed_by(&key, issuer).unwrap();
+    let (certificate, key) = issuer.naming(user);
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     (certificate.der().clone(), key)
-}
-
-fn access(store: Store) -> Access {
-    let options = AccessOptions {
-        mode: AccessMode::Users,
-        hash_memory_kib: 8,
-        hash_passes: 1,
-        ..AccessOptions::default()
-    };
-    let access = Access::new(store, &options);
-    for login in ["admin", "gone"] {
-        access
-            .create_user(NewUser {
-                login: login.to_owned(),
-                full_name: login.to_owned(),
-                groups: vec!["$admins".to_owned()],
-                password: Password::new("secret"),
-            })
-            .unwrap();
-    }
-    access.disable_user("gone").unwrap();
-    access
 }
 
 #[tokio::test]
 async fn a_certificate_of_a_trusted_issuer_stands_for_the_user_it_names() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    let (trusted, stranger) = (issuer(), issuer());
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-    let own = params.signed_by(&key, &trusted).unwrap();
-    std::fs::write(path("server.crt"), own.pem()).unwrap();
-    std::fs::write(path("server.key"), key.serialize_pem()).unwrap();
-    std::fs::write(path("ca.crt"), trusted.pem()).unwrap();
+    let (trusted, stranger) = (Issuer::new(), Issuer::new());
+    trusted.write_server(folder.path());
     let certificate = ServerCertificate::load(path("server.crt"), path("server.key")).unwrap();
     let certificate = certificate.asking_clients(&path("ca.crt")).unwrap();
     let store = Store::open(path("store"), StoreOptions::default()).unwrap();
     let mut options = GrpcOptions::default();
     options.addresses = vec!["127.0.0.1:0".parse().unwrap()];
-    let server = GrpcServer::bind_with(&access(store), Some(&certificate), options).unwrap();
+    let access = users_of(store);
+    access.disable_user(GRETA).unwrap();
+    let server = GrpcServer::bind_with(&access, Some(&certificate), options).unwrap();
     let address = server.local_addrs()[0];
     let running = tokio::spawn(server.run(std::future::pending()));
 
     let mut roots = RootCertStore::empty();
-    roots.add(trusted.der().clone()).unwrap();
+    roots.add(trusted.0.der().clone()).unwrap();
     let ask = async |shown: Option<Shown>| -> std::io::Result<String> {
         let config = ClientConfig::builder_with_provider(Arc::new(default_provider()));
         let config = config.with_safe_default_protocol_versions().unwrap();
@@ -99,10 +60,10 @@ async fn a_certificate_of_a_trusted_issuer_stands_for_the_user_it_names() {
         let answer = String::from_utf8_lossy(&answer);
         Ok(answer.split(' ').nth(1).unwrap_or_default().to_owned())
     };
-    assert_eq!(ask(Some(naming("admin", &trusted))).await.unwrap(), "200");
+    assert_eq!(ask(Some(naming(ADMIN, &trusted))).await.unwrap(), "200");
     assert_eq!(ask(Some(naming("nobody", &trusted))).await.unwrap(), "401");
-    assert_eq!(ask(Some(naming("gone", &trusted))).await.unwrap(), "401");
+    assert_eq!(ask(Some(naming(GRETA, &trusted))).await.unwrap(), "401");
     assert_eq!(ask(None).await.unwrap(), "401");
-    ask(Some(naming("admin", &stranger))).await.unwrap_err();
+    ask(Some(naming(ADMIN, &stranger))).await.unwrap_err();
     running.abort();
 }

@@ -51,7 +51,7 @@ impl streams_server::Streams for Streams {
         let Asked { what, showing } = Asked::of(request.into_inner())?;
         self.shared.allow(&caller, what.wish()).await?;
         if let Some(of) = what.state() {
-            let replies = state::begin(&self.shared, of, what, showing).await?;
+            let replies = state::begin(&self.shared, caller, of, what, showing).await?;
             return Ok(Response::new(replies));
         }
         let replies = match what {

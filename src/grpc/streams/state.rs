@@ -12,6 +12,8 @@ use super::asked::{Follow, Read, ReadOf, Showing, What};
 use super::follow::confirmation;
 use super::read::not_found;
 use super::replies::{Chunk, Replies};
+use crate::access::Principal;
+use crate::grpc::auth::Wish;
 use crate::grpc::convert::{UuidForm, recorded, timestamp, told};
 use crate::grpc::system::{LOOK_INTERVAL, StateStream};
 use crate::grpc::wire::event_store::client::streams::ReadResp;
@@ -38,6 +40,7 @@ impl What {
 /// Begins to show state.
 pub(super) async fn begin(
     shared: &Shared,
+    caller: Principal,
     (state, stream): (StateStream, StreamName),
     what: What,
     showing: Showing,
@@ -55,6 +58,7 @@ pub(super) async fn begin(
             let (sender, more) = mpsc::channel(1);
             let following = Following {
                 shared: shared.clone(),
+                caller,
                 state,
                 stream,
                 form: showing.form,
@@ -100,6 +104,7 @@ fn read(mut events: Vec<RecordedEvent>, read: &Read, form: UuidForm) -> Vec<Read
 /// Somebody who follows state.
 struct Following {
     shared: Shared,
+    caller: Principal,
     state: StateStream,
     stream: StreamName,
     form: UuidForm,
@@ -124,6 +129,11 @@ impl Following {
         };
         let mut is_first = true;
         loop {
+            // What he might read when he began, he may have lost since.
+            let wish = Wish::Read(self.stream.clone());
+            if let Err(error) = self.shared.allow(&self.caller, wish).await {
+                return error;
+            }
             let events = match self.state.events(&self.shared, &self.stream).await {
                 Ok(events) => events,
                 Err(error) => return error,
