@@ -31,6 +31,8 @@ enum Change {
     Metadata(&'static str, Value),
     Delete(&'static str),
     Settings(Value),
+    /// Any bytes where a rule is looked for: of a stream, or of the settings.
+    Bytes(Option<&'static str>, Vec<u8>),
     Groups(&'static str, Vec<&'static str>),
     Write(&'static str),
 }
@@ -61,6 +63,28 @@ fn metadata() -> impl Strategy<Value = Value> {
     ]
 }
 
+/// Bytes that are no rule, and rules that were cut or changed in one place.
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    let settings = (acl(), acl());
+    let settings = settings.prop_map(|(user, system)| {
+        json!({ "$userStreamAcl": user, "$systemStreamAcl": system }).to_string()
+    });
+    let rule = prop_oneof![metadata().prop_map(|json| json.to_string()), settings];
+    let place = || any::<prop::sample::Index>();
+    let changed = (rule.clone(), place(), any::<u8>()).prop_map(|(text, place, byte)| {
+        let mut bytes = text.into_bytes();
+        let place = place.index(bytes.len());
+        bytes[place] = byte;
+        bytes
+    });
+    let cut = (rule, place()).prop_map(|(text, place)| {
+        let place = place.index(text.len());
+        text.into_bytes()[..place].to_vec()
+    });
+    let arbitrary = prop::collection::vec(any::<u8>(), 0..200);
+    prop_oneof![arbitrary, changed, cut]
+}
+
 fn change() -> impl Strategy<Value = Change> {
     let stream = || prop::sample::select(STREAMS.to_vec());
     let or_all = prop::sample::select([&STREAMS[..], &["$all"]].concat());
@@ -69,6 +93,8 @@ fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         4 => (or_all, metadata()).prop_map(|(stream, json)| Change::Metadata(stream, json)),
         1 => stream().prop_map(Change::Delete),
+        2 => (prop::option::of(stream()), bytes())
+            .prop_map(|(stream, bytes)| Change::Bytes(stream, bytes)),
         2 => settings.prop_map(|(user, system)| {
             let mut settings = serde_json::Map::new();
             settings.extend(user.map(|acl| ("$userStreamAcl".to_owned(), acl)));
@@ -183,10 +209,12 @@ impl Real {
     }
 
     fn write(&self, stream: &str, event_type: &str, json: &Value) {
-        let event = NewEvent::json(
-            EventType::new(event_type.to_owned()).unwrap(),
-            json.to_string(),
-        );
+        self.write_bytes(stream, event_type, json.to_string().into_bytes());
+    }
+
+    fn write_bytes(&self, stream: &str, event_type: &str, bytes: Vec<u8>) {
+        let event_type = EventType::new(event_type.to_owned()).unwrap();
+        let event = NewEvent::json(event_type, bytes);
         let append = Append::to(name(stream), ExpectedRevision::Any, [event]);
         self.store.append(append).unwrap();
     }
@@ -216,6 +244,20 @@ fn apply(real: &Real, naive: &mut Naive, change: Change) {
         Change::Settings(json) => {
             real.write("$settings", "settings", &json);
             naive.settings = json;
+        }
+        Change::Bytes(stream, bytes) => {
+            // What is no JSON says nothing.
+            let json = serde_json::from_slice(&bytes).unwrap_or_default();
+            match stream {
+                Some(stream) => {
+                    real.write_bytes(&format!("$${stream}"), "$metadata", bytes);
+                    naive.metadata.insert(stream, json);
+                }
+                None => {
+                    real.write_bytes("$settings", "settings", bytes);
+                    naive.settings = json;
+                }
+            }
         }
         Change::Groups(user, groups) => {
             let owned = groups.iter().map(|group| (*group).to_owned()).collect();
