@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashMap;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
@@ -27,24 +27,95 @@ pub(crate) struct SeenRequest {
 }
 
 /// The last ids by position.
+///
+/// Positions whose fingerprints end in the same bits form a chain, from the latest to the oldest. A
+/// chain ends where it leaves the window, so nothing is ever taken out of it.
 #[derive(Debug)]
 pub(super) struct IdWindow {
     events_max: u64,
     requests_max: usize,
-    /// Fingerprints by position modulo the length, which is a power of two.
-    ring: Vec<u64>,
-    /// The positions of known fingerprints, their low 32 bits.
-    table: HashTable<u32>,
+    ring: Ring,
     low: u64,
     end: u64,
     requests: HashMap<[u8; 16], SeenRequest>,
     order: VecDeque<(u64, [u8; 16])>,
 }
 
+/// Three lists of one length, which is a power of two. Positions are kept by their low bits.
+#[derive(Debug)]
+struct Ring {
+    /// By position modulo the length.
+    fingerprints: Vec<u64>,
+    /// The position before this one in its chain, by position modulo the length.
+    before: Vec<u32>,
+    /// Where a chain begins, by the fingerprint modulo the length.
+    latest: Vec<u32>,
+}
+
 const RING_LEN_MIN: usize = 1024;
 
-fn slot(ring: &[u64], position: u64) -> usize {
-    usize::try_from(position & (to_u64(ring.len()).wrapping_sub(1))).unwrap_or(0)
+impl Ring {
+    fn new(len: usize) -> Self {
+        Self {
+            fingerprints: vec![0; len],
+            before: vec![0; len],
+            latest: vec![0; len],
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.fingerprints.len()
+    }
+
+    fn slot(&self, of: u64) -> usize {
+        usize::try_from(of & to_u64(self.len()).wrapping_sub(1)).unwrap_or(0)
+    }
+
+    fn fingerprint(&self, position: u64) -> u64 {
+        let at = self.slot(position);
+        self.fingerprints.get(at).copied().unwrap_or(0)
+    }
+
+    fn before(&self, position: u64) -> u32 {
+        self.before
+            .get(self.slot(position))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    fn set(&mut self, position: u64, fingerprint: u64, before: u32) {
+        let at = self.slot(position);
+        if let Some(slot) = self.fingerprints.get_mut(at) {
+            *slot = fingerprint;
+        }
+        if let Some(slot) = self.before.get_mut(at) {
+            *slot = before;
+        }
+    }
+
+    /// Puts a fingerprint in front of its chain.
+    fn push(&mut self, position: u64, fingerprint: u64) {
+        let chain = self.slot(fingerprint);
+        if let Some(latest) = self.latest.get_mut(chain) {
+            let before = std::mem::replace(latest, low_bits(position));
+            self.set(position, fingerprint, before);
+        }
+    }
+
+    /// The positions of the chain of a fingerprint, from the latest on, that lie in this window.
+    fn chain(&self, fingerprint: u64, low: u64, end: u64) -> impl Iterator<Item = u64> + '_ {
+        // What was never set leads nowhere: down to a position that does not come before.
+        let down = move |from: u64, to: u32| {
+            let back = low_bits(from).wrapping_sub(to);
+            from.checked_sub(back.into()).filter(|at| *at >= low)
+        };
+        let latest = self.latest.get(self.slot(fingerprint)).copied();
+        let last = end.checked_sub(1);
+        let first = latest.zip(last).and_then(|(to, last)| down(last, to));
+        std::iter::successors(first, move |at| {
+            down(*at, self.before(*at)).filter(|next| next < at)
+        })
+    }
 }
 
 fn low_bits(position: u64) -> u32 {
@@ -57,8 +128,7 @@ impl IdWindow {
         Self {
             events_max: events_max.clamp(1, 1 << 30),
             requests_max,
-            ring: vec![0; RING_LEN_MIN],
-            table: HashTable::new(),
+            ring: Ring::new(RING_LEN_MIN),
             low: end,
             end,
             requests: HashMap::new(),
@@ -73,10 +143,7 @@ impl IdWindow {
 
     /// How many bytes of memory it takes, about.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.ring.capacity() * 8
-            + self.table.capacity() * 6
-            + self.requests.capacity() * 48
-            + self.order.capacity() * 24
+        self.ring.len() * 16 + self.requests.capacity() * 48 + self.order.capacity() * 24
     }
 
     /// Adds the fingerprint of the event behind all others.
@@ -85,16 +152,13 @@ impl IdWindow {
         while self.order.front().is_some_and(|(at, _)| *at < lowest) {
             self.forget_request();
         }
-        while self.low < self.end && position - self.low >= self.events_max {
-            self.forget(self.low);
-            self.low += 1;
-        }
-        if self.low == self.end {
-            self.low = position;
-        }
+        self.low = match self.low == self.end {
+            true => position,
+            false => self.low.max(lowest),
+        };
+        self.grow(self.low..self.end.max(self.low), position + 1 - self.low);
         self.end = position + 1;
-        self.grow();
-        self.put(position, fingerprint);
+        self.ring.push(position, fingerprint);
     }
 
     /// Adds the fingerprint of an event before all others, as long as there is room; tables give
@@ -103,9 +167,20 @@ impl IdWindow {
         if position + 1 != self.low || position < self.lowest(self.end) {
             return;
         }
+        self.grow(self.low..self.end, self.end - position);
         self.low = position;
-        self.grow();
-        self.put(position, fingerprint);
+        let ring = &mut self.ring;
+        // It becomes the last of its chain.
+        let last = ring.chain(fingerprint, position + 1, self.end).last();
+        ring.set(position, fingerprint, low_bits(position));
+        let at = last.map_or(ring.slot(fingerprint), |last| ring.slot(last));
+        let list = match last {
+            Some(_) => &mut ring.before,
+            None => &mut ring.latest,
+        };
+        if let Some(slot) = list.get_mut(at) {
+            *slot = low_bits(position);
+        }
     }
 
     /// Whether the event in front of the lowest known one would still have room.
@@ -118,56 +193,26 @@ impl IdWindow {
         self.low
     }
 
-    fn fingerprint(&self, position: u64) -> u64 {
-        self.ring
-            .get(slot(&self.ring, position))
-            .copied()
-            .unwrap_or(0)
-    }
-
-    fn put(&mut self, position: u64, fingerprint: u64) {
-        let at = slot(&self.ring, position);
-        if let Some(slot) = self.ring.get_mut(at) {
-            *slot = fingerprint;
-        }
-        let Self { ring, table, .. } = self;
-        let rehash = |low: &u32| ring.get(slot(ring, u64::from(*low))).copied().unwrap_or(0);
-        table.insert_unique(fingerprint, low_bits(position), rehash);
-    }
-
-    fn forget(&mut self, position: u64) {
-        let low = low_bits(position);
-        let fingerprint = self.fingerprint(position);
-        if let Ok(entry) = self.table.find_entry(fingerprint, |other| *other == low) {
-            entry.remove();
-        }
-    }
-
-    fn grow(&mut self) {
-        if self.end - self.low <= to_u64(self.ring.len()) {
+    /// Makes room for a window of so many events, and keeps the ones that are known.
+    fn grow(&mut self, known: std::ops::Range<u64>, events: u64) {
+        if events <= to_u64(self.ring.len()) {
             return;
         }
-        let mut larger = vec![0; self.ring.len() * 2];
-        for position in self.low..self.end {
-            let at = slot(&larger, position);
-            if let Some(slot) = larger.get_mut(at) {
-                *slot = self.fingerprint(position);
-            }
+        let mut larger = Ring::new(self.ring.len() * 2);
+        for position in known {
+            larger.push(position, self.ring.fingerprint(position));
         }
         self.ring = larger;
     }
 
     /// The positions from `since` on whose fingerprint is this one, ascending.
     pub(super) fn find(&self, fingerprint: u64, since: u64) -> SmallVec<[u64; 2]> {
-        let mut found = SmallVec::new();
-        for low in self.table.iter_hash(fingerprint) {
-            let back = low_bits(self.end.wrapping_sub(1)).wrapping_sub(*low);
-            let position = (self.end - 1).saturating_sub(u64::from(back));
-            if position >= since.max(self.low) && self.fingerprint(position) == fingerprint {
-                found.push(position);
-            }
-        }
-        found.sort_unstable();
+        let low = self.low.max(since);
+        let chain = self.ring.chain(fingerprint, low, self.end);
+        let mut found: SmallVec<[u64; 2]> = chain
+            .filter(|position| self.ring.fingerprint(*position) == fingerprint)
+            .collect();
+        found.reverse();
         found
     }
 
@@ -222,7 +267,9 @@ impl IdWindow {
         let known = first..end.min(self.end);
         (
             first,
-            known.map(|position| self.fingerprint(position)).collect(),
+            known
+                .map(|position| self.ring.fingerprint(position))
+                .collect(),
         )
     }
 }
@@ -266,7 +313,27 @@ mod tests {
         assert_eq!(find(17_008), [17_008, 17_009]);
         assert_eq!(find(17_006), [17_007]);
         assert_eq!(find(17_004), Vec::<u64>::new());
-        assert_eq!(window.table.len(), 3000);
+        assert_eq!((window.low(), window.ring.len()), (17_007, 4096));
+    }
+
+    #[test]
+    fn ids_of_one_chain_are_told_apart_while_it_grows_and_slides() {
+        let mut window = IdWindow::new(3000, 2, 0);
+        // Two of the last bits differ, so there are four chains however long the lists are.
+        let id = |position: u64| position << 20 | position % 4;
+        for position in 0..9_000 {
+            window.push(position, id(position));
+            for back in [0, 1, 4, 999, 2_999, 3_000, 3_001] {
+                let Some(asked) = position.checked_sub(back) else {
+                    continue;
+                };
+                let expected = Some(asked).filter(|_| back < 3_000);
+                assert_eq!(
+                    window.find(id(asked), 0).into_vec(),
+                    Vec::from_iter(expected)
+                );
+            }
+        }
     }
 
     #[test]
@@ -275,6 +342,7 @@ mod tests {
         window.push(5000, 1);
         for position in (0..5000).rev() {
             window.push_front(position, spread(position));
+            assert_eq!(window.find(spread(4_999), 0).into_vec(), [4_999]);
         }
         assert_eq!(window.find(1, 0).into_vec(), [5000]);
         assert_eq!((window.low(), window.has_room()), (2001, false));

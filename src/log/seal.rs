@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::MutexGuard;
 
 use crate::disk::DiskFile;
+use crate::format::codec::to_u64;
 use crate::format::footer::{BLOCK_EVENTS, Digest, LEAF_EVENTS, Mark};
 use crate::format::manifest::{CheckpointEntry, ManifestData, SealedSegment, StateEntry};
 use crate::format::names::FileName;
@@ -74,9 +75,10 @@ impl ContentHasher {
         };
     }
 
-    pub(super) fn push(&mut self, record: &[u8]) {
-        self.leaf.update(record);
-        self.position += 1;
+    /// Takes `count` records that lie one behind the other; they end no later than the leaf.
+    pub(super) fn push(&mut self, records: &[u8], count: u64) {
+        self.leaf.update(records);
+        self.position += count;
         if !self.position.is_multiple_of(LEAF_EVENTS) {
             return;
         }
@@ -94,8 +96,17 @@ impl ContentHasher {
         }
     }
 
+    /// Takes the records of a unit in as long pieces as there are: hashing many short ones takes
+    /// five times as long.
     pub(super) fn push_unit(&mut self, unit: &WalkedUnit<'_>) {
-        unit.record_bytes().for_each(|record| self.push(record));
+        let events = to_u64(unit.records.len());
+        let mut taken = 0;
+        while taken < events {
+            let room = LEAF_EVENTS - self.position % LEAF_EVENTS;
+            let count = room.min(events - taken);
+            self.push(unit.record_range(taken, taken + count), count);
+            taken += count;
+        }
     }
 
     /// What a footer says at this place; the hasher goes on behind it.
@@ -235,7 +246,7 @@ impl Shared {
                 for record in run.records() {
                     let (position, _, bytes) = record
                         .map_err(|error| StorageError::damaged("an event in memory", 0, error))?;
-                    content.push(&bytes);
+                    content.push(&bytes, 1);
                     from = position.next();
                 }
             }

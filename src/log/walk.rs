@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::disk::DiskFile;
 use crate::format::FormatError;
 use crate::format::checksum::{ChecksumList, checksum};
+use crate::format::codec::to_u64;
 use crate::format::footer::Mark;
 use crate::format::record::Layout;
 use crate::format::rewrite::RewrittenTrailer;
@@ -62,11 +63,22 @@ impl WalkedUnit<'_> {
 
     /// The bytes of each record.
     pub(super) fn record_bytes(&self) -> impl Iterator<Item = &[u8]> {
-        let offset = |record: &RecordEntry| usize::try_from(record.offset).unwrap_or(usize::MAX);
-        let records_end = HEADER_LEN + self.records_bytes().len();
-        let ends = (self.records.iter().skip(1).map(offset)).chain([records_end]);
-        let ranges = self.records.iter().map(offset).zip(ends);
-        ranges.map(|(start, end)| self.bytes.get(start..end).unwrap_or_default())
+        (0..to_u64(self.records.len())).map(|index| self.record_range(index, index + 1))
+    }
+
+    /// The bytes of the records from one index on, up to another.
+    pub(super) fn record_range(&self, from: u64, to: u64) -> &[u8] {
+        let start_of = |index: u64| {
+            let record = usize::try_from(index)
+                .ok()
+                .and_then(|index| self.records.get(index));
+            record.map_or(HEADER_LEN + self.records_bytes().len(), |record| {
+                usize::try_from(record.offset).unwrap_or(usize::MAX)
+            })
+        };
+        self.bytes
+            .get(start_of(from)..start_of(to))
+            .unwrap_or_default()
     }
 
     /// Where each record stands.
