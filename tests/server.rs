@@ -13,6 +13,7 @@ use std::time::Duration;
 use annal::format::checksum::Salt;
 use annal::protocol::frame::{FRAME_LEN_BYTES_MAX, HEADER_LEN_BYTES};
 use annal::protocol::message::*;
+use annal::protocol::records;
 use annal::protocol::{Answer, Request, WireError};
 use annal::{Append, ExpectedRevision, NewEvent, Position, Revision, StreamHead as Head};
 use network::ask::*;
@@ -120,13 +121,7 @@ async fn questions_have_one_answer() {
 
     let salt = Salt::new(raw.welcome.as_ref().unwrap().record_salt);
     let one = |answer| match answer {
-        Answer::Records(runs) => {
-            let events = runs
-                .iter()
-                .flat_map(|run| run.events(salt))
-                .map(Result::unwrap);
-            positions(&events.collect::<Vec<_>>())
-        }
+        Answer::Records(runs) => positions(&records::all_events(&runs, &salt).unwrap()),
         other => panic!("{other:?}"),
     };
     assert_eq!(

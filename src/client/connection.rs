@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::codec::Decoder;
 
@@ -349,12 +350,22 @@ impl Shared {
             }
             tokio::select! {
                 biased;
-                () = self.wake.notified() => (),
+                // Where others are at work too, they put in first what they have to send: one call
+                // then sends it all.
+                () = self.wake.notified() => if self.has_many() {
+                    yield_now().await;
+                },
                 _ = ticks.tick() => if latest.elapsed() >= heartbeat {
                     self.put(&Request::Heartbeat(Empty), NO_REQUEST);
                 },
             }
         }
+    }
+
+    /// Whether more than one request waits for an answer.
+    fn has_many(&self) -> bool {
+        let waiting = self.waiting.lock();
+        waiting.as_ref().is_some_and(|waiting| waiting.len() > 1)
     }
 
     fn put(&self, request: &Request, correlation: u64) {

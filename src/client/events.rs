@@ -7,7 +7,7 @@ use super::link::Link;
 use super::{ConnectError, Read, ReadError, unexpected};
 use crate::model::{Direction, Position, ReadFrom, RecordedEvent, Source};
 use crate::protocol::message::{self as wire, Credit};
-use crate::protocol::records::Run;
+use crate::protocol::records::{Run, all_events};
 use crate::protocol::{Answer, Request, WireError};
 
 /// The events of a read, in its order, each checked against the checksums that the server's disk
@@ -17,8 +17,8 @@ pub struct Events {
     link: Arc<Link>,
     read: Read,
     running: Option<Running>,
-    /// Events that arrived together, the next one last.
-    ready: Vec<RecordedEvent>,
+    /// Events that arrived together, in the order of the read.
+    ready: std::vec::IntoIter<RecordedEvent>,
     ended: bool,
 }
 
@@ -63,7 +63,7 @@ impl Events {
             link,
             read,
             running: None,
-            ready: Vec::new(),
+            ready: Vec::new().into_iter(),
             ended: false,
         }
     }
@@ -73,12 +73,14 @@ impl Events {
     /// # Errors
     /// See [`ReadError`]. After an error the read is over.
     pub async fn next(&mut self) -> Result<Option<RecordedEvent>, ReadError> {
-        while self.ready.is_empty() {
+        loop {
+            if let Some(event) = self.ready.next() {
+                return Ok(Some(event));
+            }
             if !self.fill().await? {
                 return Ok(None);
             }
         }
-        Ok(self.ready.pop())
     }
 
     /// All events that arrived together, at least one; none at the end. Cheaper than one by one.
@@ -86,14 +88,12 @@ impl Events {
     /// # Errors
     /// As [`Self::next`].
     pub async fn next_batch(&mut self) -> Result<Option<Vec<RecordedEvent>>, ReadError> {
-        while self.ready.is_empty() {
+        while self.ready.as_slice().is_empty() {
             if !self.fill().await? {
                 return Ok(None);
             }
         }
-        let mut batch = std::mem::take(&mut self.ready);
-        batch.reverse();
-        Ok(Some(batch))
+        Ok(Some(std::mem::take(&mut self.ready).collect()))
     }
 
     /// All events that are left.
@@ -138,18 +138,19 @@ impl Events {
             match answer.map_err(|error| ConnectError::Protocol(error.to_string()))? {
                 Answer::Records(runs) => {
                     let salt = self.link.salt();
-                    for event in runs.iter().flat_map(|run| run.events(salt)) {
-                        self.ready.push(event?);
-                    }
+                    let mut events = all_events(&runs, &salt)?;
                     if self.read.direction == Direction::Backwards {
-                        self.ready.reverse();
+                        events.reverse();
                     }
                     if let Some(running) = &mut self.running {
                         running.credit.spend(&runs, &running.feed);
                     }
-                    self.go_on_behind_ready();
-                    self.ready.reverse();
-                    return Ok(true);
+                    self.go_on_behind(&events);
+                    let any = !events.is_empty();
+                    self.ready = events.into_iter();
+                    if any {
+                        return Ok(true);
+                    }
                 }
                 Answer::End(_) => return Ok(false),
                 Answer::Error(WireError::GoingAway) => self.running = None,
@@ -185,11 +186,11 @@ impl Events {
         Ok(Ok(()))
     }
 
-    /// Makes the read one that has given what is ready (oldest first here).
-    fn go_on_behind_ready(&mut self) {
-        let given = u64::try_from(self.ready.len()).unwrap_or(u64::MAX);
+    /// Makes the read one that has given these events.
+    fn go_on_behind(&mut self, events: &[RecordedEvent]) {
+        let given = u64::try_from(events.len()).unwrap_or(u64::MAX);
         self.read.events_max = self.read.events_max.saturating_sub(given);
-        let Some(last) = self.ready.last() else {
+        let Some(last) = events.last() else {
             return;
         };
         let in_stream = matches!(self.read.source, Source::Stream(_));

@@ -50,6 +50,7 @@ use crate::model::{
     RecordedEvent, Revision, StoreId, StreamHead, StreamName, Timestamp, Token,
 };
 use crate::protocol::message::{self as wire, Empty, Limits};
+use crate::protocol::records::all_events;
 use crate::protocol::{Answer, Request};
 use link::{Link, Trouble};
 
@@ -273,8 +274,8 @@ impl Client {
     async fn event_of(&self, at: wire::EventAt) -> Result<Option<RecordedEvent>, ReadError> {
         match self.0.ask(&Request::Event(at)).await? {
             Answer::Records(runs) => {
-                let mut events = runs.iter().flat_map(|run| run.events(self.0.salt()));
-                Ok(events.next().transpose()?)
+                let events = all_events(&runs, &self.0.salt())?;
+                Ok(events.into_iter().next())
             }
             other => Err(unexpected(&other).into()),
         }

@@ -9,6 +9,7 @@ use super::link::Link;
 use super::{ConnectError, ReadError, Subscribe, unexpected};
 use crate::model::{Position, RecordedEvent, SubscribeFrom};
 use crate::protocol::message::{self as wire, Mark};
+use crate::protocol::records::all_events;
 use crate::protocol::{Answer, Frame, Request, WireError};
 
 /// What a subscription has to say, event by event.
@@ -221,8 +222,7 @@ impl Subscription {
         let notice = match decode(frame)? {
             Answer::Records(runs) => {
                 let salt = self.link.salt();
-                let events = runs.iter().flat_map(|run| run.events(salt));
-                let events = events.collect::<Result<Vec<_>, _>>()?;
+                let events = all_events(&runs, &salt)?;
                 if let Some(running) = &mut self.running {
                     running.credit.spend(&runs, &running.feed);
                 }

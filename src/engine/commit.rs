@@ -2,15 +2,16 @@
 //! syncs it, makes it visible and answers everybody in it.
 //!
 //! While a unit is being synced the next one is built, by the callers themselves, so batches form
-//! without a timer. Whoever holds the log's writer commits: the committer's thread, or a blocking
-//! caller who finds nobody doing it and is spared two wake-ups. A failed write or sync poisons the
+//! without a timer. Whoever holds the log's writer commits: the committer's thread, or a caller who
+//! finds nobody doing it and is spared two wake-ups. A failed write or sync poisons the
 //! store: the unit's own requests are answered `Unknown`, the ones behind it are certainly refused,
 //! and nothing is ever retried.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -94,6 +95,9 @@ pub(super) struct Committer {
     stage: Mutex<Stage>,
     work: Condvar,
     writer: Mutex<Option<LogWriter>>,
+    /// How long the last commit took, in microseconds; the most there is if it had more than one
+    /// request.
+    lone_commit_us: AtomicU64,
     /// Requests to be resolved again, by a thread that may read the disk.
     again: Mutex<Vec<Work>>,
     again_arrived: Condvar,
@@ -141,6 +145,7 @@ impl Committer {
             stage: Mutex::new(stage),
             work: Condvar::new(),
             writer: Mutex::new(Some(writer)),
+            lone_commit_us: AtomicU64::new(0),
             again: Mutex::new(Vec::new()),
             again_arrived: Condvar::new(),
             failure: Mutex::new(None),
@@ -152,15 +157,26 @@ impl Committer {
         &self.options
     }
 
-    /// Takes a request and returns before it is durable.
-    pub(super) fn submit(&self, append: Append, done: Done) {
+    /// Takes a request and returns before it is durable. Somebody must see to it that it is
+    /// committed: by [`Self::wake`] or [`Self::commit_within`].
+    pub(super) fn enqueue(&self, append: Append, done: Done) {
         match prepare(append, &self.options) {
             Err(error) => self.tell(done, Err(error)),
-            Ok(prepared) => {
-                self.admit(Work { prepared, done });
-                self.wake();
-            }
+            Ok(prepared) => self.admit(Work { prepared, done }),
         }
+    }
+
+    /// Commits what came in, on this thread, if nobody does that already, the last commit took no
+    /// longer than `within`, and it had one request: for many the committer's thread makes larger
+    /// units. That thread does the rest.
+    pub(super) fn commit_within(&self, within: Duration) {
+        let last = Duration::from_micros(self.lone_commit_us.load(Ordering::Relaxed));
+        if last <= within
+            && let Some(mut writer) = self.writer.try_lock()
+        {
+            self.commit_once(&mut writer);
+        }
+        self.wake();
     }
 
     /// Takes a request and returns when it is durable or refused.
@@ -385,7 +401,7 @@ impl Committer {
                 self.answer_all(&mut ready);
                 return any;
             }
-            let next = UnitBuffer::new(stage.unit.end_position());
+            let next = stage.unit.next();
             let unit = std::mem::replace(&mut stage.unit, next);
             let answers = std::mem::take(&mut stage.answers);
             let states_len_bytes = stage.states_len_bytes;
@@ -398,7 +414,7 @@ impl Committer {
         let written = match writer {
             None => Err(StorageError::Closed),
             Some(_) if unit.is_empty() => Ok(()),
-            Some(writer) => self.write(writer, unit),
+            Some(writer) => self.write(writer, unit, answers.len()),
         };
         if states_len_bytes > 0 {
             self.stage.lock().states_len_bytes -= states_len_bytes;
@@ -410,13 +426,24 @@ impl Committer {
         true
     }
 
-    fn write(&self, writer: &mut LogWriter, unit: UnitBuffer) -> Result<(), StorageError> {
+    fn write(
+        &self,
+        writer: &mut LogWriter,
+        unit: UnitBuffer,
+        requests: usize,
+    ) -> Result<(), StorageError> {
         let time_us = self.host.now_us().max(self.committed.time_us());
         let end = unit.end_position();
         let (events, len_bytes) = (end.0 - unit.first_position().0, unit.len_bytes());
         let began = Instant::now();
         writer.commit(unit, time_us)?;
-        self.counters.committed(events, len_bytes, began.elapsed());
+        let took = began.elapsed();
+        self.counters.committed(events, len_bytes, took);
+        let lone_us = match requests {
+            0..=1 => u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            _ => u64::MAX,
+        };
+        self.lone_commit_us.store(lone_us, Ordering::Relaxed);
         self.committed.publish(end, time_us);
         self.bells.log.ring();
         if self.index.wants_flush() || self.log.wants_checkpoint() {

@@ -220,7 +220,25 @@ impl Store {
         append: Append,
         done: impl FnOnce(Result<Receipt, AppendError>) + Send + 'static,
     ) {
-        self.0.shared.committer.submit(append, Box::new(done));
+        self.enqueue(append, done);
+        self.0.shared.committer.wake();
+    }
+
+    /// As [`Self::submit`], for a caller who has more: he calls [`Self::commit_enqueued`] behind
+    /// the last one. Until then nobody may commit it.
+    pub fn enqueue(
+        &self,
+        append: Append,
+        done: impl FnOnce(Result<Receipt, AppendError>) + Send + 'static,
+    ) {
+        self.0.shared.committer.enqueue(append, Box::new(done));
+    }
+
+    /// Has everything committed that was enqueued: on this thread, which saves two wake-ups, if
+    /// nobody is committing and the last commit took no longer than `within`; else by the store's
+    /// own thread. In both cases it does not wait for other commits.
+    pub fn commit_enqueued(&self, within: Duration) {
+        self.0.shared.committer.commit_within(within);
     }
 
     /// The position behind the last committed event: what a reader that starts now can see.

@@ -150,7 +150,17 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`FormatError::Truncated`] if it does not end, [`FormatError::Invalid`] if it has more than
     /// 64 bits or is not in its shortest form.
+    #[inline]
     pub fn varint(&mut self) -> Result<u64, FormatError> {
+        // Most numbers are small.
+        if let [byte @ ..0x80, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok(u64::from(*byte));
+        }
+        self.long_varint()
+    }
+
+    fn long_varint(&mut self) -> Result<u64, FormatError> {
         let mut value = 0u64;
         for (index, &byte) in self.rest.iter().enumerate().take(VARINT_LEN_MAX) {
             let last = index + 1 == VARINT_LEN_MAX;

@@ -392,10 +392,21 @@ impl Layout {
     /// [`FormatError::Truncated`] if the bytes do not hold the whole record,
     /// [`FormatError::Invalid`] if a text in it is none.
     pub fn event(&self, record: &Bytes, position: Position) -> Result<RecordedEvent, FormatError> {
-        if record.len() < self.record_len() {
+        self.event_at(record, 0, position)
+    }
+
+    /// The same for a record that begins at `start`.
+    #[inline]
+    fn event_at(
+        &self,
+        record: &Bytes,
+        start: usize,
+        position: Position,
+    ) -> Result<RecordedEvent, FormatError> {
+        if record.len() < start + self.record_len() {
             return Err(FormatError::Truncated("a record's payload"));
         }
-        let mut at = self.stream_start;
+        let mut at = start + self.stream_start;
         let mut next = |len: usize| {
             let part = record.slice(at..at + len);
             at += len;
@@ -412,11 +423,12 @@ impl Layout {
                 .map_err(|_| FormatError::Invalid("a record's content type"))?,
         };
         let tags = if self.tagged {
-            tags(&record.slice(at..self.header_len))?
+            tags(&record.slice(at..start + self.header_len))?
         } else {
             Vec::new()
         };
-        let data_start = self.header_len + self.metadata_len;
+        let metadata_start = start + self.header_len;
+        let data_start = metadata_start + self.metadata_len;
         Ok(RecordedEvent {
             position,
             stream,
@@ -426,8 +438,8 @@ impl Layout {
             content_type,
             created: self.created,
             tags,
-            metadata: record.slice(self.header_len..data_start),
-            data: record.slice(data_start..self.record_len()),
+            metadata: record.slice(metadata_start..data_start),
+            data: record.slice(data_start..start + self.record_len()),
         })
     }
 }
@@ -457,6 +469,31 @@ pub fn decode(
     layout.check_header(bytes, position, salt)?;
     layout.check_payload(bytes)?;
     Ok((layout.event(bytes, position)?, layout.record_len()))
+}
+
+/// Checks the records that lie one behind the other from the start of the bytes on, as many as
+/// `count` says, and appends their events. Positions count from `first`.
+///
+/// # Errors
+/// As the methods of [`Layout`]. The events in front of the record with the error were appended.
+pub fn decode_all(
+    bytes: &Bytes,
+    count: u32,
+    first: Position,
+    salt: &Salt,
+    events: &mut Vec<RecordedEvent>,
+) -> Result<(), FormatError> {
+    let mut start = 0;
+    for offset in 0..u64::from(count) {
+        let position = first.plus(offset);
+        let rest = bytes.get(start..).unwrap_or_default();
+        let layout = Layout::parse(rest)?;
+        layout.check_header(rest, position, salt)?;
+        layout.check_payload(rest)?;
+        events.push(layout.event_at(bytes, start, position)?);
+        start += layout.record_len();
+    }
+    Ok(())
 }
 
 #[cfg(test)]

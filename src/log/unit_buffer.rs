@@ -54,6 +54,17 @@ impl UnitBuffer {
         }
     }
 
+    /// An empty unit behind this one, with room for about as much.
+    pub(crate) fn next(&self) -> Self {
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        bytes.resize(HEADER_LEN, 0);
+        Self {
+            bytes,
+            records: Vec::with_capacity(self.records.len()),
+            ..Self::new(self.end_position())
+        }
+    }
+
     /// Encodes an event behind the others and gives its position.
     pub(crate) fn push(&mut self, record: &Record<'_>, salt: &Salt) -> Position {
         let position = self.end_position();

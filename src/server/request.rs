@@ -101,7 +101,7 @@ impl Session {
     }
 
     /// What an append needs is looked up on this thread, like what the append itself rests on, so
-    /// that appends stay in their order.
+    /// that appends stay in their order. It is committed behind the last frame of a read.
     fn append(self: &Arc<Self>, correlation: u64, mut append: Append, permit: &Permit) {
         if let Err(error) = self.begin_request() {
             return self.answer(correlation, &Answer::Error(error));
@@ -116,7 +116,7 @@ impl Session {
                 .clone_into(&mut request.principal);
         }
         let session = Arc::clone(self);
-        self.shared.store.submit(append, move |done| {
+        self.shared.store.enqueue(append, move |done| {
             let answer = match done {
                 Ok(receipt) => Answer::Receipt(receipt.into()),
                 Err(error) => Answer::Error(of_append(error)),

@@ -33,6 +33,8 @@ use crate::subscription::MemberHandle;
 
 /// Frames up to this size arrive without asking; larger ones share a budget, in bytes.
 const SMALL_FRAME_LEN_BYTES: usize = 64 * 1024;
+/// A commit that takes longer must not hold up the other connections of a runtime's thread.
+const COMMIT_WITHIN: Duration = Duration::from_micros(500);
 /// How long a client that is going may send on before the socket is closed under it.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -298,10 +300,15 @@ impl Session {
     }
 
     fn take_frames(self: &Arc<Self>, inbox: &mut BytesMut) -> Result<(), FrameError> {
-        while let Some(frame) = FrameCodec.decode(inbox)? {
-            self.take(frame);
-        }
-        Ok(())
+        let taken = loop {
+            match FrameCodec.decode(inbox) {
+                Ok(Some(frame)) => self.take(frame),
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        self.shared.store.commit_enqueued(COMMIT_WITHIN);
+        taken
     }
 
     fn is_large(&self, inbox: &BytesMut, budget: &Option<OwnedSemaphorePermit>) -> bool {

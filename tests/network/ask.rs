@@ -2,6 +2,7 @@
 
 use annal::format::checksum::Salt;
 use annal::protocol::message::*;
+use annal::protocol::records::all_events;
 use annal::protocol::{Answer, Request};
 use annal::{Append, RecordedEvent};
 
@@ -47,11 +48,7 @@ pub(crate) async fn read_all(raw: &mut Raw, read: Read) -> (Vec<RecordedEvent>, 
     loop {
         match raw.next().await {
             (5, Answer::Records(runs)) => {
-                let part = runs
-                    .iter()
-                    .flat_map(|run| run.events(salt))
-                    .map(Result::unwrap);
-                let mut part: Vec<_> = part.collect();
+                let mut part = all_events(&runs, &salt).unwrap();
                 if backwards {
                     part.reverse();
                 }
