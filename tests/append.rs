@@ -468,6 +468,32 @@ fn appends_that_wait_behind_a_failing_sync_are_certainly_refused() {
 }
 
 #[test]
+fn what_is_enqueued_is_committed_together_when_its_caller_says_so() {
+    for background in [Background::Manual, Background::Threads] {
+        let mut options = StoreOptions::default();
+        options.background = background;
+        let store = open(&MemoryDisk::new(), options);
+        // The second commit has two requests; so the third is not the caller's, but the store's.
+        for ids in [&[1][..], &[2, 3], &[4]] {
+            let (answers, received) = mpsc::channel();
+            for id in ids {
+                let answers = answers.clone();
+                store.enqueue(any("a", [*id]), move |answer| {
+                    answers.send(answer.unwrap().first).unwrap();
+                });
+            }
+            assert!(received.try_recv().is_err(), "nobody has said so");
+            store.commit_enqueued(PATIENCE);
+            for id in ids {
+                let position = received.recv_timeout(PATIENCE).unwrap();
+                assert_eq!(u128::from(position.0) + 1, *id);
+            }
+        }
+        assert_eq!(store.stats().sync_us.count(), 3);
+    }
+}
+
+#[test]
 fn nothing_is_seen_before_its_sync_returned() {
     let disk = MemoryDisk::new();
     let probe = ProbeDisk::new(Arc::new(disk));

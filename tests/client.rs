@@ -345,22 +345,24 @@ async fn swallow_one_request(listener: &TcpListener, server: std::net::SocketAdd
 #[tokio::test]
 async fn an_append_that_cannot_be_sent_again_is_unknown() {
     let server = serve_memory();
-    server.store.append(some_events("a", 1)).unwrap();
+    for stream in ["a", "b"] {
+        server.store.append(some_events(stream, 1)).unwrap();
+    }
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let checks = || some_events("b", 1).expect(name("a"), ExpectedRevision::Exactly(Revision(0)));
+    let delete = |stream| Append::delete(name(stream), ExpectedRevision::Any);
     let url = format!("annal://{address}?reconnect_within_ms=0");
     let swallow = swallow_one_request(&listener, server.address);
     let append = async {
         let client = Client::connect(&url).await.unwrap();
-        client.append(checks()).await.unwrap_err()
+        client.append(delete("a")).await.unwrap_err()
     };
     let ((), error) = tokio::join!(swallow, append);
     assert!(matches!(error, AppendError::Unknown(_)), "{error}");
-    assert_eq!(server.store.committed(), Position(2), "it was done in fact");
+    assert_eq!(server.store.committed(), Position(3), "it was done in fact");
 
     // The same with a request id is sent again, and answered as the first was.
-    let named = checks().request(annal::Request {
+    let named = delete("b").request(annal::Request {
         principal: String::new(),
         id: uuid::Uuid::from_u128(7),
     });
@@ -382,7 +384,7 @@ async fn an_append_that_cannot_be_sent_again_is_unknown() {
     assert!(receipt.repeated);
     assert_eq!(
         (receipt.first, server.store.committed()),
-        (Position(2), Position(3))
+        (Position(3), Position(4))
     );
     drop(to);
     server.stop().await;

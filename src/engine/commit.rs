@@ -176,7 +176,7 @@ impl Committer {
         {
             self.commit_once(&mut writer);
         }
-        self.wake();
+        self.hand_over();
     }
 
     /// Takes a request and returns when it is durable or refused.

@@ -235,8 +235,8 @@ impl Store {
     }
 
     /// Has everything committed that was enqueued: on this thread, which saves two wake-ups, if
-    /// nobody is committing and the last commit took no longer than `within`; else by the store's
-    /// own thread. In both cases it does not wait for other commits.
+    /// nobody is committing and the last commit had one request and took no longer than `within`;
+    /// else by the store's own thread, if it has one. It does not wait for commits of others.
     pub fn commit_enqueued(&self, within: Duration) {
         self.0.shared.committer.commit_within(within);
     }
