@@ -320,7 +320,7 @@ mod tests {
     fn ids_of_one_chain_are_told_apart_while_it_grows_and_slides() {
         let mut window = IdWindow::new(3000, 2, 0);
         // Two of the last bits differ, so there are four chains however long the lists are.
-        let id = |position: u64| position << 20 | position % 4;
+        let id = |position: u64| (position << 20) | (position % 4);
         for position in 0..9_000 {
             window.push(position, id(position));
             for back in [0, 1, 4, 999, 2_999, 3_000, 3_001] {
