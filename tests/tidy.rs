@@ -57,6 +57,7 @@ const SKIPPED: &[&str] = &[
     "fuzz/corpus",
     "fuzz/artifacts",
     "tests/clients/rust/target",
+    "benches/compare/target",
 ];
 
 /// Every text file below `folder`, which is a path from the root of the repository.

@@ -1,0 +1,303 @@
+//! The rounds: in each, every store has its turn at a group of works, one after the other, with a
+//! calibration of the disk before each. A round in which the disk was another one than in most is
+//! done again.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::limit::sync::calibrate;
+use crate::options::Options;
+use crate::peer::annal::Annal;
+use crate::peer::postgres::Postgres;
+use crate::peer::redis::Redis;
+use crate::process::load_average;
+use crate::sample::{Machine, Sample};
+use crate::turn::{Turn, empty_folder};
+use crate::work::Work;
+use crate::work::start::Ports;
+
+/// Works that one start of a store serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Group {
+    /// What the machine allows.
+    Limits,
+    /// Appends to new streams.
+    Appends,
+    /// A million events in streams of 10,000.
+    Loaded,
+    /// As many streams as events.
+    Many,
+    /// More and more clients.
+    Clients,
+}
+
+impl Group {
+    const ALL: [Self; 5] = [
+        Self::Limits,
+        Self::Appends,
+        Self::Loaded,
+        Self::Many,
+        Self::Clients,
+    ];
+
+    fn works(self) -> &'static [Work] {
+        match self {
+            Self::Limits => &[Work::Limits, Work::C, Work::D],
+            Self::Appends => &[Work::A1, Work::A64, Work::Ap, Work::B1, Work::B8],
+            Self::Loaded => &[
+                Work::L,
+                Work::C,
+                Work::D,
+                Work::E,
+                Work::F1,
+                Work::F2,
+                Work::G,
+                Work::M,
+            ],
+            Self::Many => &[Work::F1],
+            Self::Clients => &[Work::Clients],
+        }
+    }
+
+    /// How often it is done: figures that do not depend on the hour are taken once.
+    fn rounds(self, asked: u32) -> u32 {
+        match self {
+            Self::Many | Self::Clients => 1,
+            Self::Limits | Self::Appends | Self::Loaded => asked,
+        }
+    }
+}
+
+/// Who has a turn.
+#[derive(Clone, Debug)]
+pub enum Participant {
+    /// The machine.
+    Limits,
+    /// Annal.
+    Annal(std::path::PathBuf),
+    /// PostgreSQL.
+    Postgres(std::path::PathBuf),
+    /// Redis.
+    Redis,
+}
+
+impl Participant {
+    /// What it is called.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Limits => "Limit",
+            Self::Annal(_) => "Annal",
+            Self::Postgres(_) => "PostgreSQL",
+            Self::Redis => "Redis",
+        }
+    }
+
+    fn takes_part(&self, group: Group) -> bool {
+        match self {
+            Self::Limits => group != Group::Many,
+            _ => group != Group::Limits,
+        }
+    }
+
+    fn turn(&self, group: Group, turn: &mut Turn<'_>) -> Result<()> {
+        match self {
+            Self::Limits => match group {
+                Group::Limits => turn.limits(),
+                Group::Appends => turn.bare_appends(),
+                Group::Loaded => turn.bare_loaded(),
+                Group::Clients => turn.bare_clients(),
+                Group::Many => Ok(()),
+            },
+            Self::Annal(binary) => store(
+                &Annal {
+                    binary: binary.clone(),
+                },
+                group,
+                turn,
+            ),
+            Self::Postgres(programs) => store(
+                &Postgres {
+                    programs: programs.clone(),
+                },
+                group,
+                turn,
+            ),
+            Self::Redis => store(&Redis, group, turn),
+        }
+    }
+}
+
+fn store<P: crate::peer::Peer>(peer: &P, group: Group, turn: &mut Turn<'_>) -> Result<()> {
+    match group {
+        Group::Limits => Ok(()),
+        Group::Appends => turn.appends(peer),
+        Group::Loaded => turn.loaded(peer),
+        Group::Many => turn.many(peer),
+        Group::Clients => turn.clients(peer),
+    }
+}
+
+/// How long the disk is looked at before each turn, in either way.
+const CALIBRATION: Duration = Duration::from_millis(400);
+/// A calibration that is so much slower than the median makes the round one to be done again.
+const OUTLYING: f64 = 1.5;
+
+/// All rounds of all groups.
+pub struct Rounds<'a> {
+    options: &'a Options,
+    participants: Vec<Participant>,
+    ports: Ports,
+    base: &'a Path,
+    /// Calibrations so far.
+    zeroed_us: Vec<f64>,
+    /// Rounds that were done again.
+    pub again: u32,
+}
+
+impl<'a> Rounds<'a> {
+    /// With these, in this order.
+    pub fn new(options: &'a Options, participants: Vec<Participant>, base: &'a Path) -> Self {
+        Self {
+            options,
+            participants,
+            ports: Ports::from(options.port),
+            base,
+            zeroed_us: Vec::new(),
+            again: 0,
+        }
+    }
+
+    /// Does them all.
+    pub fn run(&mut self) -> Result<Vec<Sample>> {
+        let mut samples = Vec::new();
+        let wanted = |group: &Group| {
+            group
+                .works()
+                .iter()
+                .any(|work| self.options.works.contains(work))
+        };
+        for group in Group::ALL.into_iter().filter(wanted).collect::<Vec<_>>() {
+            samples.extend(self.group(group)?);
+        }
+        Ok(samples)
+    }
+
+    fn group(&mut self, group: Group) -> Result<Vec<Sample>> {
+        let rounds = group.rounds(self.options.rounds);
+        let mut kept: BTreeMap<u32, Vec<Sample>> = BTreeMap::new();
+        for round in 0..rounds {
+            kept.insert(round, self.round(group, round)?);
+        }
+        // As many again at most: a machine that never gets calm is not waited for.
+        for round in 0..rounds {
+            let limit = median(&self.zeroed_us) * OUTLYING;
+            let slowest = kept[&round].iter().map(|sample| sample.machine.zeroed_us);
+            if rounds > 1 && slowest.fold(0.0, f64::max) > limit {
+                eprintln!(
+                    "round {} of {group:?}: the disk was slow, once more",
+                    round + 1
+                );
+                self.again += 1;
+                kept.insert(round, self.round(group, round)?);
+            }
+        }
+        Ok(kept.into_values().flatten().collect())
+    }
+
+    fn round(&mut self, group: Group, round: u32) -> Result<Vec<Sample>> {
+        let mut samples = Vec::new();
+        for participant in self.participants.clone() {
+            if participant.takes_part(group) {
+                samples.extend(self.turn(&participant, group, round)?);
+            }
+        }
+        Ok(samples)
+    }
+
+    fn turn(&mut self, who: &Participant, group: Group, round: u32) -> Result<Vec<Sample>> {
+        let folder = empty_folder(self.base)?;
+        let calibration = calibrate(folder.path(), CALIBRATION.min(self.options.time()))?;
+        ensure!(calibration.zeroed.count() > 0, "the disk did not sync once");
+        let machine = Machine {
+            load_average: load_average(),
+            growing_us: calibration.growing.percentile_us(50.0),
+            zeroed_us: calibration.zeroed.percentile_us(50.0),
+        };
+        self.zeroed_us.push(machine.zeroed_us);
+        eprintln!(
+            "{:?}, round {}: {:<10}  load {:.1}, sync {:.0} us (growing {:.0})",
+            group,
+            round + 1,
+            who.name(),
+            machine.load_average,
+            machine.zeroed_us,
+            machine.growing_us
+        );
+        let mut turn = Turn {
+            options: self.options,
+            ports: &self.ports,
+            folder: folder.path().to_owned(),
+            peer: who.name(),
+            round,
+            machine,
+            samples: Vec::new(),
+        };
+        if let Err(error) = who.turn(group, &mut turn) {
+            eprintln!("{} FAILED in {group:?}: {error:#}", who.name());
+            let why = format!("{error:#}");
+            let works = group
+                .works()
+                .iter()
+                .filter(|work| self.options.works.contains(work));
+            for work in works {
+                if turn.samples.iter().all(|sample| sample.work != *work) {
+                    turn.samples.push(Sample {
+                        round,
+                        peer: who.name(),
+                        work: *work,
+                        figures: Default::default(),
+                        failed: Some(why.clone()),
+                        machine,
+                    });
+                }
+            }
+        }
+        for sample in &turn.samples {
+            let figures = &sample.figures;
+            let show = |name: &str| figures.get(name).copied().unwrap_or(f64::NAN);
+            eprintln!(
+                "    {:<8}{:>12.0} events/s  p50 {:>8.0} us  p99 {:>8.0} us  cpu {:.0}/{:.0} %{}",
+                sample.work.id(),
+                show("events_per_second"),
+                show("p50_us"),
+                show("p99_us"),
+                show("client_cpu_percent"),
+                show("server_cpu_percent"),
+                sample
+                    .failed
+                    .as_ref()
+                    .map(|why| format!("  FAILED: {why}"))
+                    .unwrap_or_default(),
+            );
+        }
+        Ok(turn.samples)
+    }
+}
+
+/// The one in the middle; nothing of nothing.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted: Vec<f64> = values
+        .iter()
+        .copied()
+        .filter(|value| !value.is_nan())
+        .collect();
+    sorted.sort_by(f64::total_cmp);
+    match (sorted.len(), sorted.len() / 2) {
+        (0, _) => f64::NAN,
+        (len, half) if len % 2 == 1 => sorted[half],
+        (_, half) => f64::midpoint(sorted[half - 1], sorted[half]),
+    }
+}
