@@ -230,11 +230,11 @@ impl Run {
 
     /// Which lane an event is in, and how many of the lane come before it.
     fn place_of(&self, event: &(String, usize)) -> (String, usize) {
-        let places = self.lanes.iter().filter_map(|(lane, events)| {
+        let mut places = self.lanes.iter().filter_map(|(lane, events)| {
             let number = events.iter().position(|one| one == event)?;
             Some((lane.clone(), number))
         });
-        places.last().unwrap()
+        places.next_back().unwrap()
     }
 
     /// What holds for every delivery.

@@ -101,7 +101,9 @@ impl Session {
         let _ends = Ends(Arc::clone(self));
         let mut receiving = pin!(self.receive(reader, stopping, refusal));
         let mut sending = pin!(self.send(writer));
+        // In this order: what was answered while receiving is sent before the task gives way.
         tokio::select! {
+            biased;
             () = &mut receiving => (),
             sent = &mut sending => if sent {
                 // What the client has sent meanwhile is read, so that closing does not tear the
