@@ -72,8 +72,8 @@ fn how(facts: &Facts, samples: &[Sample]) -> String {
     };
     let mut text = format!(
         "Measured {} on {}, {} cores for clients and servers together, {} GiB, {}, {}; {} rounds \
-         of {} s a work, loads of {} events. Load average {}; a small write with `fdatasync` into a \
-         zeroed file before each turn took {} us, into a growing one {} us.\n",
+         of {} s a work, loads of {} events. Load average {}; a small write with `fdatasync` into \
+         a zeroed file before each turn took {} us, into a growing one {} us.\n",
         fact("date"),
         fact("processor"),
         fact("cores"),
