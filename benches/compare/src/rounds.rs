@@ -3,16 +3,20 @@
 //! done again.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
+use crate::embedded::Embedded;
 use crate::limit::sync::calibrate;
 use crate::options::Options;
+use crate::peer::Peer;
 use crate::peer::annal::Annal;
+use crate::peer::nats::Nats;
 use crate::peer::postgres::Postgres;
 use crate::peer::redis::Redis;
+use crate::peer::umadb::UmaDb;
 use crate::process::load_average;
 use crate::sample::{Machine, Sample};
 use crate::turn::{Turn, empty_folder};
@@ -30,16 +34,25 @@ pub enum Group {
     Loaded,
     /// As many streams as events.
     Many,
+    /// Many live subscribers.
+    Subscribers,
+    /// Engines within the program.
+    Embedded,
+    /// A log that grows.
+    Sizes,
     /// More and more clients.
     Clients,
 }
 
 impl Group {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 8] = [
         Self::Limits,
         Self::Appends,
         Self::Loaded,
         Self::Many,
+        Self::Subscribers,
+        Self::Embedded,
+        Self::Sizes,
         Self::Clients,
     ];
 
@@ -58,6 +71,9 @@ impl Group {
                 Work::M,
             ],
             Self::Many => &[Work::F1],
+            Self::Subscribers => &[Work::S],
+            Self::Embedded => &[Work::R],
+            Self::Sizes => &[Work::Z],
             Self::Clients => &[Work::Clients],
         }
     }
@@ -65,8 +81,8 @@ impl Group {
     /// How often it is done: figures that do not depend on the hour are taken once.
     fn rounds(self, asked: u32) -> u32 {
         match self {
-            Self::Many | Self::Clients => 1,
-            Self::Limits | Self::Appends | Self::Loaded => asked,
+            Self::Many | Self::Sizes | Self::Clients => 1,
+            _ => asked,
         }
     }
 }
@@ -77,11 +93,17 @@ pub enum Participant {
     /// The machine.
     Limits,
     /// Annal.
-    Annal(std::path::PathBuf),
+    Annal(PathBuf),
     /// PostgreSQL.
-    Postgres(std::path::PathBuf),
+    Postgres(PathBuf),
     /// Redis.
     Redis,
+    /// NATS JetStream.
+    Nats(PathBuf),
+    /// UmaDB.
+    UmaDb(PathBuf),
+    /// An engine within the program.
+    Embedded(Embedded),
 }
 
 impl Participant {
@@ -92,12 +114,19 @@ impl Participant {
             Self::Annal(_) => "Annal",
             Self::Postgres(_) => "PostgreSQL",
             Self::Redis => "Redis",
+            Self::Nats(_) => "NATS",
+            Self::UmaDb(_) => "UmaDB",
+            Self::Embedded(engine) => engine.name(),
         }
     }
 
     fn takes_part(&self, group: Group) -> bool {
-        match self {
-            Self::Limits => group != Group::Many,
+        match (self, group) {
+            (Self::Embedded(_), _) => group == Group::Embedded,
+            (_, Group::Embedded) => false,
+            (Self::Annal(_), _) => group != Group::Limits,
+            (_, Group::Subscribers | Group::Sizes) => false,
+            (Self::Limits, _) => group != Group::Many,
             _ => group != Group::Limits,
         }
     }
@@ -108,16 +137,18 @@ impl Participant {
                 Group::Limits => turn.limits(),
                 Group::Appends => turn.bare_appends(),
                 Group::Loaded => turn.bare_loaded(),
-                Group::Clients => turn.bare_clients(),
-                Group::Many => Ok(()),
+                _ => turn.bare_clients(),
             },
-            Self::Annal(binary) => store(
-                &Annal {
+            Self::Annal(binary) => {
+                let annal = Annal {
                     binary: binary.clone(),
-                },
-                group,
-                turn,
-            ),
+                };
+                match group {
+                    Group::Subscribers => turn.subscribers(&annal),
+                    Group::Sizes => turn.sizes(&annal),
+                    _ => store(&annal, group, turn),
+                }
+            }
             Self::Postgres(programs) => store(
                 &Postgres {
                     programs: programs.clone(),
@@ -126,17 +157,32 @@ impl Participant {
                 turn,
             ),
             Self::Redis => store(&Redis, group, turn),
+            Self::Nats(binary) => store(
+                &Nats {
+                    binary: binary.clone(),
+                },
+                group,
+                turn,
+            ),
+            Self::UmaDb(packages) => store(
+                &UmaDb {
+                    packages: packages.clone(),
+                },
+                group,
+                turn,
+            ),
+            Self::Embedded(engine) => turn.embedded(*engine),
         }
     }
 }
 
-fn store<P: crate::peer::Peer>(peer: &P, group: Group, turn: &mut Turn<'_>) -> Result<()> {
+fn store<P: Peer>(peer: &P, group: Group, turn: &mut Turn<'_>) -> Result<()> {
     match group {
-        Group::Limits => Ok(()),
         Group::Appends => turn.appends(peer),
         Group::Loaded => turn.loaded(peer),
         Group::Many => turn.many(peer),
         Group::Clients => turn.clients(peer),
+        Group::Limits | Group::Subscribers | Group::Embedded | Group::Sizes => Ok(()),
     }
 }
 

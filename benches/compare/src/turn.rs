@@ -66,7 +66,7 @@ impl Turn<'_> {
     }
 
     /// Compares what was acknowledged with what is there. If that is not the same, nothing counts.
-    fn verify<P: Peer>(&mut self, running: &Running<'_, P>, written: Digest) -> Result<()> {
+    pub fn verify<P: Peer>(&mut self, running: &Running<'_, P>, written: Digest) -> Result<()> {
         let found = runtime(1)?.block_on(async {
             let session = running.session().await?;
             digest_of_all(&session).await

@@ -59,6 +59,10 @@ pub fn expected_revision(events: u64) -> ExpectedRevision {
 }
 
 impl AnnalSession {
+    /// The client beneath.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
     fn event(&self, data: &Bytes) -> NewEvent {
         NewEvent::binary(self.event_type.clone(), data.clone())
     }

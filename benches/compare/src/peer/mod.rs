@@ -2,8 +2,10 @@
 //! sensible client, and acknowledges what is on the disk and not before.
 
 pub mod annal;
+pub mod nats;
 pub mod postgres;
 pub mod redis;
+pub mod umadb;
 
 use std::future::Future;
 use std::path::{Path, PathBuf};

@@ -56,8 +56,18 @@ pub async fn to_new_streams<S: Session>(
 
 /// Streams of 10,000 events, each of the sessions writing its own, so many events in all.
 pub async fn load<S: Session>(sessions: &[S], batch: usize, events: u64) -> Result<Tally> {
+    load_from(sessions, batch, 0, events).await
+}
+
+/// The same, behind so many streams that are there.
+pub async fn load_from<S: Session>(
+    sessions: &[S],
+    batch: usize,
+    streams: u64,
+    events: u64,
+) -> Result<Tally> {
     let mut lanes = JoinSet::new();
-    let next = Arc::new(AtomicU64::new(0));
+    let next = Arc::new(AtomicU64::new(streams));
     let began = Instant::now();
     for session in sessions {
         let (session, next) = (session.clone(), Arc::clone(&next));

@@ -5,7 +5,9 @@ pub mod limits;
 pub mod live;
 pub mod mixed;
 pub mod read;
+pub mod size;
 pub mod start;
+pub mod subscribers;
 
 use anyhow::{Result, bail};
 

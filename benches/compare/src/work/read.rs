@@ -8,6 +8,9 @@ use super::append::{STREAM_EVENTS, loaded_stream};
 use crate::peer::Session;
 use crate::tally::Tally;
 
+/// How far one stream is from the next one that is read: a prime number.
+const APART: u64 = 7_919;
+
 /// Reads streams of the load, one after the other, until the time is over.
 pub async fn streams<S: Session>(session: &S, streams: u64, time: Duration) -> Result<Tally> {
     let mut tally = Tally::default();
@@ -16,7 +19,8 @@ pub async fn streams<S: Session>(session: &S, streams: u64, time: Duration) -> R
     while began.elapsed() < time {
         let asked = Instant::now();
         let mut count = 0;
-        let stream = loaded_stream(number % streams);
+        // Not in the order in which they were written.
+        let stream = loaded_stream(number * APART % streams);
         session.read_stream(&stream, &mut |_| count += 1).await?;
         tally.latencies.add(asked.elapsed());
         ensure!(
