@@ -698,6 +698,11 @@ fn the_benchmark_measures_each_work_that_was_asked_for() {
             measured.iter().all(|work| work["errors"] == json!(0)),
             "{measured:?}"
         );
+        for work in &measured {
+            assert!(work["client_cpu_percent"].is_u64(), "{work}");
+            let serves = place[0] == "--server";
+            assert_eq!(work["server_cpu_percent"].is_u64(), serves, "{work}");
+        }
     });
     assert_eq!(code(&annal(&["bench", "--work", "Z9"])), 2);
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use tokio::time::timeout;
 
 use super::error::{Refusal, of_append, of_message, of_read};
@@ -208,10 +209,19 @@ impl Session {
                     "queued_len_bytes".to_owned(),
                     to_u64(shared.queued.load(Relaxed)),
                 ),
+                ("cpu_us".to_owned(), cpu_us()),
             ],
             texts: Vec::new(),
         }
     }
+}
+
+/// The processor time that this process has taken so far, in microseconds.
+fn cpu_us() -> u64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(time).map_or(0, |time| {
+        u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+    })
 }
 
 fn event(store: &Store, at: wire::EventAt, permit: &mut Permit) -> Result<Answer, Refusal> {

@@ -23,7 +23,8 @@ an expected revision, and go to a new stream each:
   B1   1 client, batches of 100                 E    live delivery at 500 events a second
   B8   8 clients, batches of 100
 Latencies are those of a request (append, read, catch-up); for E, from the append being
-sent to the event being delivered. The events stay in the store: use one made for this.
+sent to the event being delivered. Client and server say how busy this process and the
+server's were, where 100 % is one core. The events stay in the store: use one made for this.
 
 Examples:
   annal bench
@@ -50,8 +51,8 @@ pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
     let target = Target::open(&args.target, Make::Yes).await?;
     let bench = Bench::new(&args.target, Duration::from_secs(args.seconds), args.events);
     output.say(faint(format!(
-        "{:<5}{:>14}{:>10}{:>10}{:>10}{:>9}{:>9}",
-        "work", "events/s", "p50 us", "p99 us", "p99.9 us", "errors", "client"
+        "{:<5}{:>14}{:>10}{:>10}{:>10}{:>9}{:>9}{:>9}",
+        "work", "events/s", "p50 us", "p99 us", "p99.9 us", "errors", "client", "server"
     )))?;
     let chosen = args.work.iter().filter_map(|id| Work::find(id));
     for work in chosen {
@@ -64,16 +65,19 @@ pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
 fn show(work: Work, measured: &Measured, output: Output) -> Result<(), Failure> {
     let [p50, p99, p999] = [500, 990, 999].map(|mille| measured.latencies.per_mille_us(mille));
     let us = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), grouped);
-    let cpu = measured.cpu_percent();
+    let client = measured.client_cpu_percent();
+    let server = measured.server_cpu_percent();
+    let percent = |cpu: Option<u64>| cpu.map_or_else(|| "-".to_owned(), |cpu| format!("{cpu} %"));
     let text = format!(
-        "{:<5}{:>14}{:>10}{:>10}{:>10}{:>9}{:>9}",
+        "{:<5}{:>14}{:>10}{:>10}{:>10}{:>9}{:>9}{:>9}",
         strong(work.id()),
         grouped(measured.events_per_second()),
         us(p50),
         us(p99),
         us(p999),
         measured.errors,
-        cpu.map_or_else(|| "-".to_owned(), |cpu| format!("{cpu} %")),
+        percent(client),
+        percent(server),
     );
     let json = json!({
         "work": work.id(),
@@ -84,7 +88,8 @@ fn show(work: Work, measured: &Measured, output: Output) -> Result<(), Failure> 
         "p99_us": p99,
         "p999_us": p999,
         "errors": measured.errors,
-        "client_cpu_percent": cpu,
+        "client_cpu_percent": client,
+        "server_cpu_percent": server,
     });
     output.result(&text, &json)
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use uuid::Uuid;
@@ -114,7 +115,7 @@ pub(super) struct Measured {
     pub(super) took: Duration,
     pub(super) errors: u64,
     pub(super) latencies: Latencies,
-    cpu: Option<Duration>,
+    cpu: Option<Cpu>,
 }
 
 impl Measured {
@@ -124,8 +125,17 @@ impl Measured {
     }
 
     /// How busy this process was, in percent of one core.
-    pub(super) fn cpu_percent(&self) -> Option<u64> {
-        let micros = u64::try_from(self.cpu?.as_micros()).unwrap_or(u64::MAX);
+    pub(super) fn client_cpu_percent(&self) -> Option<u64> {
+        self.percent(self.cpu?.client?)
+    }
+
+    /// How busy the server was.
+    pub(super) fn server_cpu_percent(&self) -> Option<u64> {
+        self.percent(self.cpu?.server?)
+    }
+
+    fn percent(&self, cpu: Duration) -> Option<u64> {
+        let micros = u64::try_from(cpu.as_micros()).ok()?;
         Some(rate(micros, self.took) / 10_000)
     }
 
@@ -136,14 +146,41 @@ impl Measured {
     }
 }
 
-/// The processor time of this process so far, where the system tells.
-fn cpu_time() -> Option<Duration> {
-    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // Behind the name, which may hold anything: user and system time are fields 14 and 15, in
-    // hundredths of a second on every Linux that there is.
-    let fields = stat.rsplit_once(") ")?.1.split(' ').skip(11).take(2);
-    let ticks: u64 = fields.map(|field| field.parse::<u64>().unwrap_or(0)).sum();
-    Some(Duration::from_millis(ticks * 10))
+/// The processor time of both sides so far: of this process, and of the server, if there is one and
+/// it tells.
+#[derive(Clone, Copy, Debug)]
+struct Cpu {
+    client: Option<Duration>,
+    server: Option<Duration>,
+}
+
+impl Cpu {
+    async fn of(target: &Target) -> Result<Self, Failure> {
+        let server = match target {
+            Target::Server(client) => {
+                let figures = client.status().await?.figures;
+                let told = figures.into_iter().find(|(name, _)| name == "cpu_us");
+                told.map(|(_, micros)| Duration::from_micros(micros))
+            }
+            Target::Folder(_) => None,
+        };
+        let own = clock_gettime(ClockId::ProcessCPUTime);
+        Ok(Self {
+            client: Duration::try_from(own).ok(),
+            server,
+        })
+    }
+
+    /// What was taken since an earlier look.
+    async fn since(before: Self, target: &Target) -> Result<Self, Failure> {
+        let now = Self::of(target).await?;
+        let between =
+            |now: Option<Duration>, before: Option<Duration>| Some(now?.saturating_sub(before?));
+        Ok(Self {
+            client: between(now.client, before.client),
+            server: between(now.server, before.server),
+        })
+    }
 }
 
 const EVENT_LEN_BYTES: usize = 256;
@@ -200,7 +237,8 @@ impl Bench {
         for _ in 0..load.connections {
             connections.push(target.another(&self.target).await?);
         }
-        let (started, cpu) = (Instant::now(), cpu_time());
+        let cpu = Cpu::of(target).await?;
+        let started = Instant::now();
         for (at, connection) in connections.into_iter().enumerate() {
             for each in 0..load.each {
                 let name = self.stream(work, format!("{at}-{each}"))?;
@@ -219,7 +257,7 @@ impl Bench {
             measured.merge(&one.map_err(Failure::usage)??);
         }
         measured.took = started.elapsed();
-        measured.cpu = spent(cpu);
+        measured.cpu = Some(Cpu::since(cpu, target).await?);
         Ok(measured)
     }
 
@@ -232,7 +270,8 @@ impl Bench {
                 .await?;
         }
         let mut measured = Measured::default();
-        let (started, cpu) = (Instant::now(), cpu_time());
+        let cpu = Cpu::of(target).await?;
+        let started = Instant::now();
         while started.elapsed() < self.time {
             let query = Query {
                 source: Source::Stream(stream.clone()),
@@ -251,7 +290,7 @@ impl Bench {
             measured.errors += u64::from(count != STREAM_EVENTS);
         }
         measured.took = started.elapsed();
-        measured.cpu = spent(cpu);
+        measured.cpu = Some(Cpu::since(cpu, target).await?);
         Ok(measured)
     }
 
@@ -263,7 +302,8 @@ impl Bench {
         }
         let end = Position(target.committed().await?.0.min(self.events_max));
         let mut measured = Measured::default();
-        let (started, cpu) = (Instant::now(), cpu_time());
+        let cpu = Cpu::of(target).await?;
+        let started = Instant::now();
         let mut feed = target.subscribe(Source::All, SubscribeFrom::Start).await?;
         let mut seen = Position::START;
         while seen < end {
@@ -278,7 +318,7 @@ impl Bench {
         }
         measured.took = started.elapsed();
         measured.latencies.add(measured.took);
-        measured.cpu = spent(cpu);
+        measured.cpu = Some(Cpu::since(cpu, target).await?);
         Ok(measured)
     }
 
@@ -287,7 +327,8 @@ impl Bench {
         let stream = self.stream(Work::E, "live")?;
         let source = Source::Stream(stream.clone());
         let mut feed = reader.subscribe(source, SubscribeFrom::Start).await?;
-        let (started, cpu) = (Instant::now(), cpu_time());
+        let cpu = Cpu::of(target).await?;
+        let started = Instant::now();
         let writing = async {
             let mut ticks = interval(LIVE_EVERY);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -334,16 +375,10 @@ impl Bench {
             }
         }
         measured.took = started.elapsed();
-        measured.cpu = spent(cpu);
+        measured.cpu = Some(Cpu::since(cpu, target).await?);
         reader.close().await?;
         Ok(measured)
     }
-}
-
-fn spent(before: Option<Duration>) -> Option<Duration> {
-    cpu_time()
-        .zip(before)
-        .map(|(now, before)| now.saturating_sub(before))
 }
 
 fn events(count: u64) -> Result<Vec<NewEvent>, Failure> {
