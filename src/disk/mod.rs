@@ -7,7 +7,7 @@
 //! What may be lost when the power goes:
 //!
 //! * bytes written, and a length changed, since the file's last [`DiskFile::sync_data`]: any subset
-//!   of them, in units of 512 bytes, each unit old or new;
+//!   of them, each byte old or new;
 //! * names created, renamed or removed since the last [`Disk::sync_directory`];
 //! * the mark of [`DiskFile::set_read_only`].
 //!
@@ -21,7 +21,7 @@ mod probe;
 mod random;
 
 pub use host::{Host, OsHost, SimulatedHost};
-pub use memory::{MemoryDisk, Unsynced};
+pub use memory::{FragileBlock, MemoryDisk, Unsynced};
 pub use os::{OsDisk, resident_bytes};
 pub use probe::{Fault, Hold, Operation, ProbeDisk, Tally};
 

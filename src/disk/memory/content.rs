@@ -16,7 +16,7 @@ use crate::disk::memory::page::{
 use crate::disk::memory::space::Space;
 use crate::disk::memory::survival::Survival;
 
-const SECTOR_BYTES: usize = 512;
+pub(super) const SECTOR_BYTES: usize = 512;
 
 /// One write since the last sync, or the part of it that lies in one page.
 #[derive(Clone, Debug)]
@@ -283,14 +283,23 @@ impl Content {
         }
     }
 
-    /// What is found of the file after a power cut, on another disk.
-    pub(super) fn survivor(&self, space: Arc<Space>, survival: &mut Survival) -> Self {
+    /// What is found of the file after a power cut, on another disk. `fragile_block`: how large the
+    /// blocks are that the disk loses when their writing is cut short, at most a page.
+    pub(super) fn survivor(
+        &self,
+        space: Arc<Space>,
+        survival: &mut Survival,
+        fragile_block: Option<usize>,
+    ) -> Self {
         survival.turn();
         let mut pages = self.durable.clone();
         for (page, writes) in &self.dirty {
             let mut after = pages.get(page).map_or(ZEROS, |stored| **stored);
             for start in (0..PAGE_BYTES).step_by(SECTOR_BYTES) {
                 tear_sector(&mut after, start, writes, survival);
+            }
+            if let Some(block) = fragile_block {
+                wreck_blocks(&mut after, block, writes, survival);
             }
             pages.insert(*page, Arc::new(after));
         }
@@ -337,10 +346,38 @@ fn tear_sector(page: &mut Page, start: usize, writes: &[Write], survival: &mut S
         .map(|(i, _)| i + 1);
     let versions: Vec<usize> = std::iter::once(0).chain(versions).collect();
     let newest = versions.len().saturating_sub(1);
-    let version = versions.get(survival.version(newest)).copied().unwrap_or(0);
-    for write in touching.into_iter().take(version) {
-        let from = write.at.max(start);
-        let to = (write.at + write.bytes.len()).min(end);
-        patch(page, from, within(&write.bytes, from - write.at, to - from));
+    let choose = |survival: &mut Survival| {
+        let version = versions.get(survival.version(newest)).copied();
+        version.unwrap_or(0)
+    };
+    let front = choose(survival);
+    let (middle, behind) = match survival.tear(SECTOR_BYTES) {
+        Some(tear) => (start + tear, choose(survival)),
+        None => (end, 0),
+    };
+    let mut bring = |from: usize, to: usize, version: usize| {
+        for write in touching.iter().take(version) {
+            let from = write.at.max(from);
+            let to = (write.at + write.bytes.len()).min(to);
+            if from < to {
+                patch(page, from, within(&write.bytes, from - write.at, to - from));
+            }
+        }
+    };
+    bring(start, middle, front);
+    bring(middle, end, behind);
+}
+
+/// Loses whole blocks that a write had begun to replace, what was synced in them too.
+fn wreck_blocks(page: &mut Page, block: usize, writes: &[Write], survival: &mut Survival) {
+    for start in (0..PAGE_BYTES).step_by(block) {
+        let touches = |write: &Write| {
+            !write.lost && write.at < start + block && write.at + write.bytes.len() > start
+        };
+        if writes.iter().any(touches)
+            && let Some(wreck) = survival.wreck(block)
+        {
+            patch(page, start, &wreck);
+        }
     }
 }

@@ -123,7 +123,12 @@ impl Directory {
     }
 
     /// What is found of the directory and its files after a power cut, on another disk.
-    pub(super) fn survivor(&self, space: &Arc<Space>, survival: &mut Survival) -> Self {
+    pub(super) fn survivor(
+        &self,
+        space: &Arc<Space>,
+        survival: &mut Survival,
+        fragile_block: Option<usize>,
+    ) -> Self {
         survival.turn();
         let mut found = self.durable.clone();
         for change in &self.unsynced {
@@ -133,7 +138,8 @@ impl Directory {
         }
         let mut names = Names::new();
         for (name, inode) in found {
-            let content = inode.read().survivor(Arc::clone(space), survival);
+            let inode = inode.read();
+            let content = inode.survivor(Arc::clone(space), survival, fragile_block);
             names.insert(name, Arc::new(RwLock::new(content)));
         }
         Self {

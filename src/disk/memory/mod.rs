@@ -4,13 +4,15 @@
 //! It is the harshest disk that the promises allow. After [`MemoryDisk::power_cut`]
 //!
 //! * each 512-byte sector written since its file's last sync is as it was synced, or as it was
-//!   after any of the writes to it;
+//!   after any of the writes to it; with [`Unsynced::Shredded`], torn at any byte;
 //! * the length is the synced one, or any that the file had since, whatever became of the bytes;
 //!   a part that was never written is zeros;
 //! * each creation, rename and removal since the last [`Disk::sync_directory`] happened or did not,
 //!   on its own: a later one may be there without an earlier one. A rename is whole; a file has one
 //!   name;
-//! * the mark of [`DiskFile::set_read_only`] may be gone.
+//! * the mark of [`DiskFile::set_read_only`] may be gone;
+//! * where [`MemoryDisk::set_fragile_blocks`] says so, and only there, whole blocks may be lost that
+//!   were being written.
 //!
 //! Everything is in the open: no method is hidden behind a test configuration, because those who
 //! embed the store test their programs with it too.
@@ -58,12 +60,32 @@ pub struct MemoryDisk {
     shared: Arc<Shared>,
 }
 
+/// How large the blocks are that a disk can lose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FragileBlock {
+    /// 512 bytes.
+    Sector,
+    /// 4,096 bytes.
+    Page,
+}
+
+impl FragileBlock {
+    const fn len_bytes(self) -> usize {
+        match self {
+            Self::Sector => content::SECTOR_BYTES,
+            Self::Page => page::PAGE_BYTES,
+        }
+    }
+}
+
 struct Shared {
     /// Held for reading by every call, so that a cut or a copy sees none of them half done.
     powered: RwLock<bool>,
     directory: Mutex<Directory>,
     space: Arc<Space>,
     locked: AtomicBool,
+    /// See [`MemoryDisk::set_fragile_blocks`].
+    fragile_block: Mutex<Option<usize>>,
 }
 
 impl Shared {
@@ -89,6 +111,7 @@ impl MemoryDisk {
             directory: Mutex::new(directory),
             space,
             locked: AtomicBool::new(false),
+            fragile_block: Mutex::new(None),
         };
         Self {
             shared: Arc::new(shared),
@@ -105,8 +128,20 @@ impl MemoryDisk {
         *powered = false;
         let space = Space::new(self.shared.space.capacity());
         let mut survival = Survival::new(unsynced);
-        let directory = self.shared.directory.lock().survivor(&space, &mut survival);
-        Self::with(directory, space, true)
+        let fragile = *self.shared.fragile_block.lock();
+        let directory = self.shared.directory.lock();
+        let directory = directory.survivor(&space, &mut survival, fragile);
+        let found = Self::with(directory, space, true);
+        *found.shared.fragile_block.lock() = fragile;
+        found
+    }
+
+    /// Makes it a disk without powersafe overwrite: when the power is cut, any block of so many
+    /// bytes that was being written may be lost as a whole, also what was synced in it. With
+    /// [`Unsynced::Torn`] and [`Unsynced::Shredded`]. Nothing but the alignment of a store's units
+    /// to blocks helps against that.
+    pub fn set_fragile_blocks(&self, block: FragileBlock) {
+        *self.shared.fragile_block.lock() = Some(block.len_bytes());
     }
 
     /// A copy that shares nothing with this disk, with what is synced and what is not. Nobody has
@@ -116,7 +151,9 @@ impl MemoryDisk {
         let powered = self.shared.powered.write();
         let space = Space::new(self.shared.space.capacity());
         let directory = self.shared.directory.lock().copy(&space);
-        Self::with(directory, space, *powered)
+        let copy = Self::with(directory, space, *powered);
+        *copy.shared.fragile_block.lock() = *self.shared.fragile_block.lock();
+        copy
     }
 
     /// Sets how many bytes fit, in pages of 4 KiB; a write that needs more writes what fits and

@@ -11,6 +11,8 @@ pub enum Unsynced {
     Kept,
     /// Some of it, chosen by this seed: each sector, length and name on its own.
     Torn(u64),
+    /// The same on a disk that does not even write sectors whole: each may be torn at any byte.
+    Shredded(u64),
 }
 
 /// The choices of one power cut.
@@ -18,7 +20,14 @@ pub enum Unsynced {
 pub(super) enum Survival {
     Oldest,
     Newest,
-    Any(Random, Mood),
+    Any(Random, Mood, Grain),
+}
+
+/// How finely a write is torn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Grain {
+    Sector,
+    Byte,
 }
 
 /// Whole files that are old or new are as likely to find a fault as well mixed ones, and would
@@ -35,13 +44,14 @@ impl Survival {
         match unsynced {
             Unsynced::Lost => Self::Oldest,
             Unsynced::Kept => Self::Newest,
-            Unsynced::Torn(seed) => Self::Any(Random::new(seed), Mood::Mixed),
+            Unsynced::Torn(seed) => Self::Any(Random::new(seed), Mood::Mixed, Grain::Sector),
+            Unsynced::Shredded(seed) => Self::Any(Random::new(seed), Mood::Mixed, Grain::Byte),
         }
     }
 
     /// Begins with another file, or with the directory.
     pub(super) fn turn(&mut self) {
-        if let Self::Any(random, mood) = self {
+        if let Self::Any(random, mood, _) = self {
             *mood = match random.up_to(3) {
                 0 => Mood::Oldest,
                 1 => Mood::Newest,
@@ -53,9 +63,34 @@ impl Survival {
     /// Which of the versions 0 (synced) to `newest` is found after the cut.
     pub(super) fn version(&mut self, newest: usize) -> usize {
         match self {
-            Self::Oldest | Self::Any(_, Mood::Oldest) => 0,
-            Self::Newest | Self::Any(_, Mood::Newest) => newest,
-            Self::Any(random, Mood::Mixed) => random.up_to(newest),
+            Self::Oldest | Self::Any(_, Mood::Oldest, _) => 0,
+            Self::Newest | Self::Any(_, Mood::Newest, _) => newest,
+            Self::Any(random, Mood::Mixed, _) => random.up_to(newest),
         }
+    }
+
+    /// Where in a sector of so many bytes one version ends and another begins; none on disks that
+    /// write sectors whole.
+    pub(super) fn tear(&mut self, sector_len: usize) -> Option<usize> {
+        match self {
+            Self::Any(random, Mood::Mixed, Grain::Byte) => Some(random.up_to(sector_len)),
+            _ => None,
+        }
+    }
+
+    /// What is found of a block of so many bytes whose rewriting was cut short, on disks that may
+    /// then lose all of it; none if it was spared.
+    pub(super) fn wreck(&mut self, block_len: usize) -> Option<Vec<u8>> {
+        let Self::Any(random, Mood::Mixed, _) = self else {
+            return None;
+        };
+        if random.up_to(2) > 0 {
+            return None;
+        }
+        let byte = |random: &mut Random| u8::try_from(random.up_to(255)).unwrap_or(u8::MAX);
+        let fill = byte(random);
+        let noise = random.up_to(1) == 1;
+        let bytes = (0..block_len).map(|_| if noise { byte(random) } else { fill });
+        Some(bytes.collect())
     }
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use crate::disk::{Disk, DiskFile, MemoryDisk, Unsynced};
+use crate::disk::{Disk, DiskFile, FragileBlock, MemoryDisk, Unsynced};
 
 const SECTOR: usize = 512;
+const PAGE: usize = 4096;
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
 fn kind<T>(result: std::io::Result<T>) -> ErrorKind {
@@ -58,6 +59,7 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Unsynced::Lost),
         Just(Unsynced::Kept),
         any::<u64>().prop_map(Unsynced::Torn),
+        any::<u64>().prop_map(Unsynced::Shredded),
     ];
     prop_oneof![
         4 => name.clone().prop_map(Step::Create),
@@ -83,15 +85,33 @@ impl Versions {
         self.0.last().unwrap()
     }
 
-    fn explain(&self, found: &[u8]) -> bool {
+    fn explain(&self, found: &[u8], unsynced: Unsynced) -> bool {
         self.0.iter().any(|version| version.len() == found.len())
-            && found.chunks(SECTOR).enumerate().all(|(sector, found)| {
-                self.0.iter().any(|version| {
-                    let mut there = version.get(sector * SECTOR..).unwrap_or(&[]).to_vec();
-                    there.resize(found.len(), 0);
-                    there == found
+            && found
+                .chunks(SECTOR)
+                .enumerate()
+                .all(|(sector, found)| match unsynced {
+                    Unsynced::Shredded(_) => self.has_halves(sector, found),
+                    _ => self.has(sector * SECTOR, found),
                 })
-            })
+    }
+
+    /// Whether some version has these bytes there.
+    fn has(&self, at: usize, found: &[u8]) -> bool {
+        self.0.iter().any(|version| {
+            let mut there = version.get(at..).unwrap_or(&[]).to_vec();
+            there.resize(found.len(), 0);
+            there == found
+        })
+    }
+
+    /// Whether one version has the front of a sector, and one the rest.
+    fn has_halves(&self, sector: usize, found: &[u8]) -> bool {
+        (0..=found.len()).any(|tear| {
+            let (front, behind) = found.split_at(tear);
+            let at = sector * SECTOR;
+            self.has(at, front) && self.has(at + tear, behind)
+        })
     }
 }
 
@@ -163,7 +183,7 @@ impl Model {
                 let found = bytes(disk, name);
                 let mut candidates = synced.iter().chain(changed.into_iter().flatten());
                 assert!(
-                    candidates.any(|file| self.files[file].explain(&found)),
+                    candidates.any(|file| self.files[file].explain(&found, unsynced)),
                     "{name}"
                 );
                 after.files.insert(after.made, Versions(vec![found]));
@@ -184,7 +204,7 @@ impl Model {
         match unsynced {
             Unsynced::Lost => exactly(&self.durable, |versions| &versions.0[0]),
             Unsynced::Kept => exactly(&self.names, Versions::seen),
-            Unsynced::Torn(_) => {}
+            Unsynced::Torn(_) | Unsynced::Shredded(_) => {}
         }
         after.durable = after.names.clone();
         *self = after;
@@ -444,4 +464,47 @@ fn a_lost_write_comes_back_only_with_the_sector_it_shares() {
         let second = (found[SECTOR], found[SECTOR + 5]);
         assert!(second == (0, 0) || second == (1, 2), "{second:?}");
     }
+}
+
+#[test]
+fn a_sector_can_be_torn_at_any_byte() {
+    let (disk, file) = with_file(&[1; SECTOR]);
+    file.write_all_at(0, &[2; SECTOR]).unwrap();
+    let mut tears = BTreeSet::new();
+    for seed in 0..300 {
+        let found = bytes(&disk.power_cut(Unsynced::Shredded(seed)), "a");
+        let changes: Vec<usize> = (1..SECTOR)
+            .filter(|at| found[*at] != found[at - 1])
+            .collect();
+        assert!(changes.len() <= 1, "a write is torn once in a sector");
+        tears.extend(changes);
+    }
+    assert!(tears.len() > 20, "{tears:?}");
+    assert!(tears.iter().any(|tear| tear % 2 == 1));
+}
+
+#[test]
+fn a_fragile_block_can_be_lost_as_a_whole_when_part_of_it_is_written() {
+    for (block, len) in [(FragileBlock::Sector, SECTOR), (FragileBlock::Page, PAGE)] {
+        let (disk, file) = with_file(&[1; 3 * PAGE]);
+        disk.set_fragile_blocks(block);
+        file.write_all_at(u64::try_from(PAGE + len - 4).unwrap(), &[2; 4])
+            .unwrap();
+        let mut lost = 0;
+        for seed in 0..60 {
+            let found = bytes(&disk.power_cut(Unsynced::Torn(seed)), "a");
+            let is_old = |range: std::ops::Range<usize>| found[range].iter().all(|byte| *byte == 1);
+            assert!(is_old(0..PAGE) && is_old(PAGE + len..3 * PAGE));
+            lost += u32::from(!is_old(PAGE..PAGE + len - 4));
+        }
+        assert!((5..55).contains(&lost), "{lost}");
+        let again = disk.power_cut(Unsynced::Torn(1));
+        file_of(&again).write_all_at(0, &[3]).unwrap();
+        let hit = (0..60).any(|seed| bytes(&again.power_cut(Unsynced::Torn(seed)), "a")[1] != 1);
+        assert!(hit, "the disk stays what it is");
+    }
+}
+
+fn file_of(disk: &MemoryDisk) -> Arc<dyn DiskFile> {
+    disk.open("a").unwrap()
 }

@@ -68,6 +68,40 @@ impl<'a> Call<'a> {
     }
 }
 
+/// How a call is performed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    /// A write writes so many of its bytes at most.
+    pub(super) share: usize,
+    /// Nothing is done at all, and nobody learns of it.
+    pub(super) lies: bool,
+    /// A read or write goes so many bytes further on.
+    pub(super) shift: u64,
+    /// A read finds this bit of what it reads, or of a repetition of it, flipped.
+    pub(super) flip: Option<u64>,
+}
+
+impl Way {
+    /// As it is asked for.
+    pub(super) const HONEST: Self = Self {
+        share: usize::MAX,
+        lies: false,
+        shift: 0,
+        flip: None,
+    };
+
+    /// Flips what a read found.
+    pub(super) fn spoil(self, found: &mut [u8]) {
+        let bits = u64::try_from(found.len()).unwrap_or(0) * 8;
+        let bit = self.flip.and_then(|bit| bit.checked_rem(bits));
+        let Some(bit) = bit else { return };
+        let at = usize::try_from(bit / 8).unwrap_or(usize::MAX);
+        if let Some(byte) = found.get_mut(at) {
+            *byte ^= 1 << (bit % 8);
+        }
+    }
+}
+
 /// What becomes of the disk when a fault strikes a call to the file of this name.
 type Consequence = Arc<dyn Fn(&str) + Send + Sync>;
 
@@ -83,6 +117,8 @@ pub struct Fault {
     spent: bool,
     error: io::ErrorKind,
     share: Option<usize>,
+    /// The call succeeds, as far as anybody can tell.
+    deceit: Option<Way>,
     consequence: Option<Consequence>,
 }
 
@@ -105,6 +141,7 @@ impl Fault {
             spent: false,
             error: io::ErrorKind::Other,
             share: None,
+            deceit: None,
             consequence: None,
         }
     }
@@ -164,6 +201,43 @@ impl Fault {
         self.landing(usize::MAX)
     }
 
+    /// Reports success and does nothing of what was asked: a write that never reaches its place, a
+    /// flush that the drive only says it has done. For calls that give nothing back: writes, syncs
+    /// of files and of the directory, new lengths, the mark of a read-only file.
+    #[must_use]
+    pub fn lying(self) -> Self {
+        self.deceiving(Way {
+            lies: true,
+            ..Way::HONEST
+        })
+    }
+
+    /// Reports success, and a read or write goes to a place so many bytes further on.
+    #[must_use]
+    pub fn misplaced(self, by_bytes: u64) -> Self {
+        self.deceiving(Way {
+            shift: by_bytes,
+            ..Way::HONEST
+        })
+    }
+
+    /// Reports success, and a read or map finds one bit flipped: this one of its bytes, counted
+    /// from the lowest bit of the first, and again from the start if there are less.
+    #[must_use]
+    pub fn flipping(self, bit: u64) -> Self {
+        self.deceiving(Way {
+            flip: Some(bit),
+            ..Way::HONEST
+        })
+    }
+
+    fn deceiving(self, way: Way) -> Self {
+        Self {
+            deceit: Some(way),
+            ..self
+        }
+    }
+
     /// The file's unsynced bytes are forgotten, as after a failed write-back: see
     /// [`MemoryDisk::lose_unsynced`].
     #[must_use]
@@ -212,18 +286,29 @@ impl Fault {
                 .is_none_or(|range| call.offset < range.end && end > range.start)
     }
 
-    /// Does to the disk what belongs to the failure, and says how it is reported. `perform` does so
-    /// many bytes of what was asked.
+    /// Does to the disk what belongs to the failure, and says how it is reported. `perform` does
+    /// what was asked, in some way.
     pub(super) fn strike<T>(
         &self,
         call: &Call<'_>,
-        perform: impl FnOnce(usize) -> io::Result<T>,
-    ) -> io::Error {
-        let performed = self.share.map(perform);
+        perform: impl FnOnce(Way) -> io::Result<T>,
+    ) -> io::Result<T> {
+        if let Some(way) = self.deceit {
+            let performed = perform(way);
+            if let Some(consequence) = &self.consequence {
+                consequence(call.name);
+            }
+            return performed;
+        }
+        let share = self.share.map(|share| Way {
+            share,
+            ..Way::HONEST
+        });
+        let performed = share.map(perform);
         if let Some(consequence) = &self.consequence {
             consequence(call.name);
         }
-        match performed {
+        Err(match performed {
             Some(Err(error)) => error,
             Some(Ok(_)) | None => {
                 let Call {
@@ -234,7 +319,7 @@ impl Fault {
                     format!("a fault was asked for: {operation:?} {name:?}"),
                 )
             }
-        }
+        })
     }
 }
 

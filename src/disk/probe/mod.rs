@@ -1,4 +1,4 @@
-//! A disk in front of another one that counts every call, and fails or holds those it is told to.
+//! A disk in front of another one that counts every call, and fails, falsifies or holds those it is told to.
 //!
 //! It goes before any disk: before [`MemoryDisk`](crate::disk::MemoryDisk) for faults and power
 //! cuts in any order, before [`OsDisk`](crate::disk::OsDisk) to count what the system is asked.
@@ -16,7 +16,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::{Condvar, Mutex};
 
-use crate::disk::probe::fault::Call;
+use crate::disk::probe::fault::{Call, Way};
 use crate::disk::{Disk, DiskFile};
 
 /// Calls, and the bytes that those which succeeded have read, written or mapped.
@@ -165,17 +165,24 @@ impl Drop for Hold {
 }
 
 impl Probe {
-    /// One call: counts it, lets it wait, and performs or fails it. `perform` is told how many
-    /// bytes it may write.
-    fn run<T>(
+    /// One call: counts it, lets it wait, and performs or fails it. `perform` is told how.
+    fn run<T>(&self, call: &Call<'_>, perform: impl FnOnce(Way) -> io::Result<T>) -> io::Result<T> {
+        match self.enter(call) {
+            None => perform(Way::HONEST),
+            Some(fault) => fault.strike(call, perform),
+        }
+    }
+
+    /// The same for a call that gives nothing back, and so can be left out unnoticed.
+    fn run_silent(
         &self,
         call: &Call<'_>,
-        perform: impl FnOnce(usize) -> io::Result<T>,
-    ) -> io::Result<T> {
-        match self.enter(call) {
-            None => perform(usize::MAX),
-            Some(fault) => Err(fault.strike(call, perform)),
-        }
+        perform: impl FnOnce(Way) -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.run(call, |way| match way.lies {
+            true => Ok(()),
+            false => perform(way),
+        })
     }
 
     fn enter(&self, call: &Call<'_>) -> Option<Fault> {
@@ -257,15 +264,24 @@ impl Disk for ProbeDisk {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
+        let call = Call::of(Operation::SyncDirectory, "");
         self.probe
-            .run(&Call::of(Operation::SyncDirectory, ""), |_| {
-                self.inner.sync_directory()
-            })
+            .run_silent(&call, |_| self.inner.sync_directory())
     }
 
     fn map(&self, name: &str) -> io::Result<Bytes> {
         let call = Call::of(Operation::Map, name);
-        let map = self.probe.run(&call, |_| self.inner.map(name))?;
+        let map = self.probe.run(&call, |way| {
+            let map = self.inner.map(name)?;
+            Ok(match way.flip {
+                None => map,
+                Some(_) => {
+                    let mut found = map.to_vec();
+                    way.spoil(&mut found);
+                    found.into()
+                }
+            })
+        })?;
         self.probe.moved(&call, map.len());
         Ok(map)
     }
@@ -290,19 +306,21 @@ struct ProbeFile {
 }
 
 impl ProbeFile {
-    fn run<T>(
+    fn run_silent(
         &self,
         operation: Operation,
-        perform: impl FnOnce(&dyn DiskFile) -> io::Result<T>,
-    ) -> io::Result<T> {
+        perform: impl FnOnce(&dyn DiskFile) -> io::Result<()>,
+    ) -> io::Result<()> {
         let call = Call::of(operation, &self.name);
-        self.probe.run(&call, |_| perform(self.inner.as_ref()))
+        self.probe
+            .run_silent(&call, |_| perform(self.inner.as_ref()))
     }
 }
 
 impl DiskFile for ProbeFile {
     fn len(&self) -> io::Result<u64> {
-        self.run(Operation::Len, DiskFile::len)
+        let call = Call::of(Operation::Len, &self.name);
+        self.probe.run(&call, |_| self.inner.len())
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
@@ -312,9 +330,13 @@ impl DiskFile for ProbeFile {
             len,
             ..Call::of(Operation::Read, &self.name)
         };
-        let read = self
-            .probe
-            .run(&call, |_| self.inner.read_at(offset, buffer))?;
+        let read = self.probe.run(&call, |way| {
+            let read = self
+                .inner
+                .read_at(offset.saturating_add(way.shift), buffer)?;
+            way.spoil(buffer.get_mut(..read).unwrap_or_default());
+            Ok(read)
+        })?;
         self.probe.moved(&call, read);
         Ok(read)
     }
@@ -325,28 +347,29 @@ impl DiskFile for ProbeFile {
             len: bytes.len(),
             ..Call::of(Operation::Write, &self.name)
         };
-        self.probe.run(&call, |share| {
+        self.probe.run_silent(&call, |way| {
+            let bytes = bytes.get(..way.share).unwrap_or(bytes);
             self.inner
-                .write_all_at(offset, bytes.get(..share).unwrap_or(bytes))
+                .write_all_at(offset.saturating_add(way.shift), bytes)
         })?;
         self.probe.moved(&call, bytes.len());
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.run(Operation::Sync, DiskFile::sync_data)
+        self.run_silent(Operation::Sync, DiskFile::sync_data)
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.run(Operation::SetLen, |file| file.set_len(len))
+        self.run_silent(Operation::SetLen, |file| file.set_len(len))
     }
 
     fn set_read_only(&self) -> io::Result<()> {
-        self.run(Operation::SetReadOnly, DiskFile::set_read_only)
+        self.run_silent(Operation::SetReadOnly, DiskFile::set_read_only)
     }
 
     fn drop_cache(&self) -> io::Result<()> {
-        self.run(Operation::DropCache, DiskFile::drop_cache)
+        self.run_silent(Operation::DropCache, DiskFile::drop_cache)
     }
 }
 

@@ -242,3 +242,45 @@ fn a_held_call_waits_until_it_is_let_go() {
     });
     assert_eq!(bytes(&memory, "a"), b"late");
 }
+
+#[test]
+fn a_disk_can_lie_about_what_it_did() {
+    let (memory, disk) = probed();
+    let file = disk.create("a").unwrap();
+    disk.sync_directory().unwrap();
+    file.write_all_at(0, b"old").unwrap();
+    file.sync_data().unwrap();
+    disk.fail(Fault::at(Operation::Write).lying());
+    file.write_all_at(0, b"new").unwrap();
+    assert_eq!(bytes(&memory, "a"), b"old", "the block is stale");
+    file.write_all_at(0, b"New").unwrap();
+    disk.fail(Fault::at(Operation::Sync).lying());
+    file.sync_data().unwrap();
+    drop(disk.create("b").unwrap());
+    disk.fail(Fault::at(Operation::SyncDirectory).lying());
+    disk.sync_directory().unwrap();
+    assert_eq!(disk.failures(), 3);
+    let found = memory.power_cut(Unsynced::Lost);
+    assert_eq!(bytes(&found, "a"), b"old");
+    assert_eq!(kind(found.open("b")), ErrorKind::NotFound);
+}
+
+#[test]
+fn a_disk_can_write_and_read_in_the_wrong_place_and_with_flipped_bits() {
+    let (memory, disk) = probed();
+    let file = disk.create("a").unwrap();
+    file.write_all_at(0, b"abcdef").unwrap();
+    disk.fail(Fault::at(Operation::Write).misplaced(3));
+    file.write_all_at(0, b"xy").unwrap();
+    assert_eq!(bytes(&memory, "a"), b"abcxyf");
+    disk.fail(Fault::at(Operation::Read).misplaced(2));
+    let mut found = [0; 2];
+    assert_eq!(file.read_at(0, &mut found).unwrap(), 2);
+    assert_eq!(&found, b"cx");
+    disk.fail(Fault::at(Operation::Read).flipping(9));
+    assert_eq!(file.read_at(0, &mut found).unwrap(), 2);
+    assert_eq!(&found, b"a`");
+    disk.fail(Fault::at(Operation::Map).flipping(6 * 8));
+    assert_eq!(&disk.map("a").unwrap()[..], b"`bcxyf");
+    assert_eq!(bytes(&memory, "a"), b"abcxyf", "the disk itself is whole");
+}
