@@ -85,7 +85,8 @@
 //!   before it returned, so its own place says the same.
 //! * Recovery copies nothing forward. The last unit, if nothing but itself proves that it is
 //!   durable, is written once more, the same bytes to the same place, and synced before anybody
-//!   sees it: the log keeps one shape, and nothing refers to a place that has moved.
+//!   sees it: the log keeps one shape, and nothing refers to a place that has moved. (Where units
+//!   are aligned to blocks it is only synced.)
 //! * A record's header takes 38 bytes, not 36: the created time is absolute, so that a record read
 //!   alone is complete. A packed footer saves as much again: about 2 bytes an event instead of 4.
 //! * Flushing the index is also a checkpoint of the log, under one manifest: the footer so far of

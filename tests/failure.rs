@@ -13,7 +13,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use annal::disk::{Fault, MemoryDisk, Operation, ProbeDisk, SimulatedHost};
+use annal::disk::{Disk, Fault, MemoryDisk, Operation, ProbeDisk, SimulatedHost};
 use annal::{
     Append, AppendError, Background, Direction, EventType, ExpectedRevision, NewEvent, ReadFrom,
     Receipt, StorageError, Store, StoreOptions, StreamName,
@@ -252,4 +252,94 @@ fn bringing_back_a_stream_never_makes_a_unit_too_long() {
         "{refused}"
     );
     store.append(append("a", 2)).unwrap();
+}
+
+fn files(disk: &MemoryDisk, prefix: &str) -> usize {
+    let files = disk.list().unwrap();
+    files
+        .iter()
+        .filter(|(name, _)| name.starts_with(prefix))
+        .count()
+}
+
+#[test]
+fn a_disk_too_full_for_a_manifest_is_no_reason_to_open_the_store_again() {
+    let mut options = manual();
+    options.index_flush_events = 2;
+    let Setup { probe, store, .. } = setup(options);
+    let full = Fault::at(Operation::Write).named("manifest").forever();
+    probe.fail(full.error(io::ErrorKind::StorageFull));
+    store.append(append("a", 1)).unwrap();
+    store.append(append("a", 2)).unwrap();
+    store.maintain().unwrap_err();
+    assert!(probe.failures() > 0);
+    assert!(store.failure().is_some());
+    probe.heal();
+    store.maintain().unwrap();
+    assert!(store.failure().is_none());
+    store.append(append("a", 3)).unwrap();
+    assert_eq!(ids(&store), [1, 2, 3]);
+}
+
+#[test]
+fn a_manifest_of_which_nobody_knows_whether_it_is_in_force_stops_the_store() {
+    let mut options = manual();
+    options.index_flush_events = 1;
+    for scavenge in [false, true] {
+        let Setup {
+            disk, probe, store, ..
+        } = setup(options.clone());
+        for id in 0..3 {
+            store.append(append("a", id)).unwrap();
+            store.maintain().unwrap();
+        }
+        assert!(files(&disk, "table") > 1);
+        // That a scavenge begins is written down first.
+        let fault = Fault::at(Operation::Rename).after(u64::from(scavenge));
+        probe.fail(fault.forever().error(io::ErrorKind::StorageFull));
+        match scavenge {
+            false => drop(store.merge_indexes().unwrap_err()),
+            true => {
+                let scavenge = store.scavenge(annal::ScavengeOptions::default()).unwrap();
+                assert_eq!(scavenge.wait().status, annal::ScavengeStatus::Failed);
+            }
+        }
+        assert!(probe.failures() > 0);
+        probe.heal();
+        let poisoned = |error| matches!(error, Some(StorageError::Poisoned(_)));
+        assert!(poisoned(store.failure()), "{scavenge}");
+        store.append(append("a", 4)).unwrap_err();
+        assert_eq!(ids(&store), [0, 1, 2], "reads go on");
+    }
+}
+
+#[test]
+fn damage_that_only_the_index_meets_is_told_as_damage() {
+    let mut options = manual();
+    options.index_flush_events = 4;
+    let Setup {
+        disk, host, store, ..
+    } = setup(options);
+    for id in 0..8 {
+        store.append(append("a", id)).unwrap();
+    }
+    store.maintain().unwrap();
+    drop(store);
+    // Without its tables the index reads what the checkpoint spares the log.
+    for (name, _) in disk.list().unwrap() {
+        if name.starts_with("table") {
+            disk.destroy(&name).unwrap();
+        }
+    }
+    disk.flip_bit("segment-00000000", (4096 + 140) * 8).unwrap();
+    let before = disk.map("segment-00000000").unwrap();
+    let opened = Store::open_on(Arc::new(disk.clone()), host, manual());
+    match opened {
+        Err(error) => assert!(matches!(error, annal::OpenError::Damaged(_)), "{error}"),
+        Ok(store) => {
+            let damaged = store.maintain().unwrap_err();
+            assert!(matches!(damaged, StorageError::Damaged { .. }), "{damaged}");
+        }
+    }
+    assert_eq!(disk.map("segment-00000000").unwrap(), before);
 }

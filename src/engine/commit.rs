@@ -525,7 +525,11 @@ impl Committer {
     /// A step of the background work failed. A disk without space may get some, so only what waits
     /// for the index is refused; anything else stops the store. Whether appends were refused.
     pub(super) fn background_failed(&self, error: StorageError) -> bool {
-        if !error.is_for_want_of_space() {
+        let lasting = match error.is_for_want_of_space() {
+            true => self.log.manifest().failure(),
+            false => Some(error.clone()),
+        };
+        if let Some(error) = lasting {
             self.stop_with(&error);
             return true;
         }

@@ -23,7 +23,7 @@ pub enum OpenError {
     /// The store was written by a newer version. It was not touched.
     #[error("{0} was written by a newer version of Annal, and was not touched; use that version")]
     NewerFormat(&'static str),
-    /// Acknowledged events are damaged. Nothing was changed on the disk.
+    /// Acknowledged events are damaged. Nothing of the log was changed on the disk.
     #[error("acknowledged data is damaged, so the store does not open for writing: {0}")]
     Damaged(StorageError),
     /// An option is out of its range.

@@ -113,7 +113,7 @@ impl Store {
     /// Opens the store in a directory of the file system, or makes one.
     ///
     /// # Errors
-    /// See [`OpenError`]; nothing was changed on the disk unless the error says so.
+    /// See [`OpenError`]; no event was changed on the disk, whatever the error says.
     pub fn open(path: impl AsRef<Path>, options: StoreOptions) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let name = path.display().to_string();
@@ -158,7 +158,9 @@ impl Store {
             writer,
             report,
         } = opened.map_err(|error| OpenError::of_log(name, error))?;
-        let index = Index::open(&log, Arc::clone(&disk), index_options(&options))?;
+        let index = Index::open(&log, Arc::clone(&disk), index_options(&options));
+        // What no table covers is read from the log, and may be damaged there.
+        let index = index.map_err(|error| OpenError::of_log(name, error.into()))?;
         let time_us = log.last_committed_us().unwrap_or(i64::MIN);
         let committed = Arc::new(Committed::new(log.end(), time_us));
         let background = options.background;

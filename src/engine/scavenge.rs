@@ -208,11 +208,16 @@ impl Store {
     /// Merges all tables of the index into one now. It happens by itself when it is worth it.
     ///
     /// # Errors
-    /// The disk's. Nothing is lost; it can be tried again.
+    /// The disk's. Nothing is lost; where it was for want of space, it can be tried again.
     pub fn merge_indexes(&self) -> Result<(), StorageError> {
         let shared = &self.0.shared;
-        while shared.index.rebuild_step()? == Step::Worked {}
-        shared.index.merge_all()
+        let merge = || {
+            while shared.index.rebuild_step()? == Step::Worked {}
+            shared.index.merge_all()
+        };
+        merge().inspect_err(|error| {
+            shared.committer.background_failed(error.clone());
+        })
     }
 }
 
@@ -292,6 +297,10 @@ impl Shared {
             Err(StorageError::Closed) => (ScavengeStatus::Stopped, None),
             Err(error) => (ScavengeStatus::Failed, Some(error.to_string())),
         };
+        // A scavenge that fails concerns nobody else, unless the store cannot go on either.
+        if let Some(failure) = self.log.manifest().failure() {
+            self.committer.background_failed(failure);
+        }
         let failed = running.info.lock().error.is_some();
         let status = match status {
             ScavengeStatus::Completed if failed => ScavengeStatus::Failed,

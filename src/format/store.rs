@@ -37,6 +37,8 @@ pub const FIELDS: [Field; 9] = [
 ];
 /// Where the second copy begins, in bytes; the rest of each half is zeros.
 pub const COPY_LEN_BYTES: usize = 4096;
+/// The smallest alignment of units, in bytes: that of their lengths.
+pub const UNIT_ALIGN_MIN: u32 = 8;
 /// The largest alignment of units, in bytes.
 pub const UNIT_ALIGN_MAX: u32 = 4096;
 
@@ -51,7 +53,8 @@ pub struct Identity {
     pub record_salt: Salt,
     /// See [`super::unit`]; a secret.
     pub unit_salt: Salt,
-    /// Units begin on multiples of this many bytes: a power of two from 8 to [`UNIT_ALIGN_MAX`].
+    /// Units begin on multiples of this many bytes: a power of two from [`UNIT_ALIGN_MIN`] to
+    /// [`UNIT_ALIGN_MAX`].
     pub unit_align: u32,
     /// When the store was made, in microseconds since 1970.
     pub created_us: i64,
@@ -91,7 +94,7 @@ impl Identity {
                 unit_align: reader.u32()?,
             };
             let align = identity.unit_align;
-            match (8..=UNIT_ALIGN_MAX).contains(&align) && align.is_power_of_two() {
+            match (UNIT_ALIGN_MIN..=UNIT_ALIGN_MAX).contains(&align) && align.is_power_of_two() {
                 true => Ok(identity),
                 false => Err(FormatError::Invalid(WHAT)),
             }

@@ -49,8 +49,8 @@ impl Manifest {
     /// manifest nor the one before it names are removed.
     ///
     /// # Errors
-    /// [`StorageError::Io`] if it could not be written; then every later call is
-    /// [`StorageError::Poisoned`], because nobody knows which manifest is in force.
+    /// [`StorageError::Io`] if it could not be written. Where that leaves open which manifest is in
+    /// force, every later call is [`StorageError::Poisoned`].
     pub(crate) fn update(
         &self,
         change: impl FnOnce(&mut ManifestData),
@@ -63,7 +63,9 @@ impl Manifest {
         let mut next = ManifestData::clone(&current);
         change(&mut next);
         next.generation = current.generation + 1;
-        if let Err(error) = write_manifest(&*self.disk, &next) {
+        // Until the draft is given its name, the present manifest stays in force.
+        write_draft(&*self.disk, &next)?;
+        if let Err(error) = name_draft(&*self.disk, &next) {
             updating.failed = Some(Arc::new(error.clone()));
             return Err(error);
         }
@@ -74,6 +76,12 @@ impl Manifest {
             self.drop_generation(&oldest, [&current, &next]);
         }
         Ok(())
+    }
+
+    /// The failure after which nothing can be changed any more, if there was one.
+    pub(crate) fn failure(&self) -> Option<StorageError> {
+        let failed = self.updating.lock().failed.clone();
+        failed.map(StorageError::Poisoned)
     }
 
     /// Segments are given up only where a rewritten one takes their place: that is done by whoever
@@ -98,9 +106,17 @@ impl Manifest {
 
 /// Writes a manifest and makes it the newest.
 pub(super) fn write_manifest(disk: &dyn Disk, data: &ManifestData) -> Result<(), StorageError> {
+    write_draft(disk, data)?;
+    name_draft(disk, data)
+}
+
+fn write_draft(disk: &dyn Disk, data: &ManifestData) -> Result<(), StorageError> {
+    write_new(disk, &FileName::ManifestDraft.to_string(), &data.encode())
+}
+
+fn name_draft(disk: &dyn Disk, data: &ManifestData) -> Result<(), StorageError> {
     let draft = FileName::ManifestDraft.to_string();
     let name = FileName::Manifest(data.generation).to_string();
-    write_new(disk, &draft, &data.encode())?;
     disk.rename(&draft, &name)
         .map_err(|error| StorageError::io("rename", &name, error))?;
     disk.sync_directory()

@@ -14,11 +14,11 @@ use crate::format::floor::{FILE_LEN_BYTES, Floor};
 use crate::format::manifest::ManifestData;
 use crate::format::names::FileName;
 use crate::format::segment::HEADER_LEN_BYTES;
-use crate::format::store::{Identity, UNIT_ALIGN_MAX};
+use crate::format::store::{Identity, UNIT_ALIGN_MAX, UNIT_ALIGN_MIN};
 use crate::format::unit::Place;
 use crate::log::cache::Cache;
 use crate::log::error::{LogOpenError, StorageError};
-use crate::log::file::write_new;
+use crate::log::file::{read_file, write_new};
 use crate::log::manifest::{Manifest, write_manifest};
 use crate::log::recovery::{Survey, Torn, TornTail, survey};
 use crate::log::sealed::{SealedFiles, read_exact};
@@ -34,6 +34,8 @@ use crate::model::{Lineage, Position, StoreId};
 const SEGMENT_SIZE_MAX: u32 = 1 << 31;
 const SEGMENT_SIZE_MIN: u32 = 64 * 1024;
 const FIRST_SEGMENT: u32 = 0;
+/// More than a draft of the file `store` takes, in bytes.
+const DRAFT_LEN_BYTES_MAX: u64 = 64 * 1024;
 
 /// See [`Log::open`].
 pub(super) fn open(
@@ -84,7 +86,8 @@ fn list(disk: &dyn Disk) -> Result<Vec<(String, u64)>, StorageError> {
     files.map_err(|error| StorageError::io("list", "the data directory", error))
 }
 
-/// Makes a store. The file `store` comes last: before it is there, nobody has written an event.
+/// Makes a store. The file `store` gets its name last: before it has it, nobody has written an
+/// event. Under the name of a draft it comes first, and so tells what else is one.
 fn create_store(
     disk: &dyn Disk,
     host: &dyn Host,
@@ -98,9 +101,17 @@ fn create_store(
         lineage: Lineage(host.random_uuid()),
         record_salt: Salt::new(random()),
         unit_salt: Salt::new(random()),
-        unit_align: (options.unit_align.max(8).next_power_of_two()).min(UNIT_ALIGN_MAX),
+        unit_align: (options.unit_align.max(UNIT_ALIGN_MIN).next_power_of_two())
+            .min(UNIT_ALIGN_MAX),
         created_us: host.now_us(),
     };
+    let (draft, store) = (
+        FileName::StoreDraft.to_string(),
+        FileName::Store.to_string(),
+    );
+    write_new(disk, &draft, &identity.encode())?;
+    disk.sync_directory()
+        .map_err(|error| StorageError::io("sync the directory of", &draft, error))?;
     let capacity = CAPACITY_MIN.min(options.segment_size_bytes);
     let segment = create_segment(disk, &identity, FIRST_SEGMENT, capacity)?;
     if options.zero_fill {
@@ -123,11 +134,6 @@ fn create_store(
         ..ManifestData::default()
     };
     write_manifest(disk, &manifest)?;
-    let (draft, store) = (
-        FileName::StoreDraft.to_string(),
-        FileName::Store.to_string(),
-    );
-    write_new(disk, &draft, &identity.encode())?;
     disk.rename(&draft, &store)
         .and_then(|()| disk.sync_directory())
         .map_err(|error| StorageError::io("rename", &store, error))?;
@@ -149,8 +155,15 @@ fn first_floor(end: Place) -> Vec<u8> {
 }
 
 /// Removes what a creation that was cut short left behind. Anything else means that `store` was
-/// lost, and nothing is touched.
+/// lost, and nothing is touched. Where a whole draft of `store` tells that a creation went on, the
+/// segment may hold whatever the disk left in the blocks that it was writing.
 fn clear_draft(disk: &dyn Disk, files: &[(String, u64)]) -> Result<(), LogOpenError> {
+    let store_draft = FileName::StoreDraft.to_string();
+    let has_draft = files.iter().any(|(name, _)| *name == store_draft);
+    let is_creation = has_draft && {
+        let draft = read_file(disk, &store_draft, DRAFT_LEN_BYTES_MAX)?;
+        Identity::decode(&draft).is_ok()
+    };
     let lost = || {
         LogOpenError::from(StorageError::Missing {
             file: FileName::Store.to_string().into(),
@@ -160,10 +173,9 @@ fn clear_draft(disk: &dyn Disk, files: &[(String, u64)]) -> Result<(), LogOpenEr
     let mut drafts = Vec::new();
     for (name, _) in files {
         match FileName::parse(name) {
-            Some(FileName::Segment(FIRST_SEGMENT)) if is_untouched(disk, name)? => {}
-            Some(FileName::Manifest(1) | FileName::ManifestDraft) => {}
-            Some(FileName::Floor | FileName::StoreDraft) => {}
-            Some(FileName::Lock) | None => continue,
+            Some(FileName::Segment(FIRST_SEGMENT)) if is_creation || is_untouched(disk, name)? => {}
+            Some(FileName::Manifest(1) | FileName::ManifestDraft | FileName::Floor) => {}
+            Some(FileName::StoreDraft | FileName::Lock) | None => continue,
             Some(_) => return Err(lost()),
         }
         drafts.push(name);
@@ -172,6 +184,9 @@ fn clear_draft(disk: &dyn Disk, files: &[(String, u64)]) -> Result<(), LogOpenEr
         let removed = disk.remove(name);
         removed.map_err(|error| StorageError::io("remove", name, error))?;
     }
+    // The draft of `store`, which the next one replaces, is needed until all of that is gone.
+    disk.sync_directory()
+        .map_err(|error| StorageError::io("sync", "the data directory", error))?;
     Ok(())
 }
 
@@ -219,19 +234,30 @@ fn repair(
             .and_then(|()| spare.file.sync_data())
             .map_err(|error| StorageError::io("clear", &spare.name, error))?;
     }
-    // Nobody saw the sync of the last unit succeed: the disk gave its bytes, now it promises them.
-    // They are the same bytes in the same place, so a crash in between cannot hurt them.
-    if let Some(last) = survey.unwitnessed
-        && let Some(walked) = survey.walked.get(last.segment)
-    {
-        let spare = &walked.spare;
+    promise_last_unit(survey)
+}
+
+/// Nobody saw the sync of the last unit succeed: the disk gave its bytes, now it promises them.
+fn promise_last_unit(survey: &Survey) -> Result<(), LogOpenError> {
+    let Some(last) = survey.unwitnessed else {
+        return Ok(());
+    };
+    let Some(walked) = survey.walked.get(last.segment) else {
+        return Ok(());
+    };
+    let spare = &walked.spare;
+    // They are the same bytes in the same place, so a crash in between cannot hurt them: unless the
+    // disk loses whole blocks that it is writing, for which units are aligned to its blocks. There
+    // nothing is written that may be durable already; the system's memory was emptied before the
+    // unit was read, so that a sync that failed in the past does not show here.
+    if survey.identity.unit_align == UNIT_ALIGN_MIN {
         let len = usize::try_from(last.len).unwrap_or(usize::MAX);
         let bytes = read_exact(&*spare.file, &spare.name, last.offset.into(), len)?;
         let written = spare.file.write_all_at(last.offset.into(), &bytes);
-        written
-            .and_then(|()| spare.file.sync_data())
-            .map_err(|error| StorageError::io("write again", &spare.name, error))?;
+        written.map_err(|error| StorageError::io("write again", &spare.name, error))?;
     }
+    let synced = spare.file.sync_data();
+    synced.map_err(|error| StorageError::io("sync", &spare.name, error))?;
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use crate::format::manifest::{ManifestData, SealedSegment, StateEntry};
 use crate::format::names::FileName;
 use crate::format::segment::HEADER_LEN_BYTES;
 use crate::format::state::{self, KnownRequest};
-use crate::format::store::{COPY_LEN_BYTES, Identity};
+use crate::format::store::{COPY_LEN_BYTES, Identity, UNIT_ALIGN_MIN};
 use crate::format::unit::{HEADER_LEN, Place, UNIT_LEN_BYTES_MAX, UnitHeader};
 use crate::log::error::{LogOpenError, StorageError};
 use crate::log::facts::Facts;
@@ -578,7 +578,11 @@ impl Survey {
             return damaged();
         };
         let unit_len_max = wide(UNIT_LEN_BYTES_MAX) + u64::from(self.identity.unit_align);
-        if tail > 0 && beyond > 0 || tail.max(beyond) > unit_len_max {
+        // A unit is written in one place only. But a disk that loses the blocks which it is writing
+        // may have lost some where the spare was being filled.
+        let loses_blocks = self.identity.unit_align > UNIT_ALIGN_MIN;
+        let both = tail > 0 && beyond > 0 && !loses_blocks;
+        if both || tail.max(beyond) > unit_len_max {
             return damaged();
         }
         if tail > 0 {

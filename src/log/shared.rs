@@ -221,10 +221,15 @@ impl Shared {
         if self.floor.lock().written == Some(place) {
             return Ok(None);
         }
-        let age_us = self.host.now_us().saturating_sub(touched_us).max(0);
-        match u64::try_from(FLOOR_DELAY_US - age_us) {
-            Ok(left_us) if left_us > 0 => Ok(Some(Duration::from_micros(left_us))),
-            Ok(_) | Err(_) => self.write_floor(false).map(|()| None),
+        // A clock that was put back must not keep the last unit without a witness.
+        let age_us = self.host.now_us().saturating_sub(touched_us);
+        let left_us = match age_us {
+            0.. => u64::try_from(FLOOR_DELAY_US.saturating_sub(age_us)).unwrap_or(0),
+            _ => 0,
+        };
+        match left_us {
+            0 => self.write_floor(false).map(|()| None),
+            left_us => Ok(Some(Duration::from_micros(left_us))),
         }
     }
 

@@ -11,8 +11,8 @@
 //!   on its own: a later one may be there without an earlier one. A rename is whole; a file has one
 //!   name;
 //! * the mark of [`DiskFile::set_read_only`] may be gone;
-//! * where [`MemoryDisk::set_fragile_blocks`] says so, and only there, whole blocks may be lost that
-//!   were being written.
+//! * where [`MemoryDisk::set_fragile_blocks`] says so, and only there, whole blocks may be lost
+//!   that were being written.
 //!
 //! Everything is in the open: no method is hidden behind a test configuration, because those who
 //! embed the store test their programs with it too.

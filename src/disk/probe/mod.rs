@@ -1,4 +1,5 @@
-//! A disk in front of another one that counts every call, and fails, falsifies or holds those it is told to.
+//! A disk in front of another one that counts every call, and fails, falsifies or holds those it is
+//! told to.
 //!
 //! It goes before any disk: before [`MemoryDisk`](crate::disk::MemoryDisk) for faults and power
 //! cuts in any order, before [`OsDisk`](crate::disk::OsDisk) to count what the system is asked.

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use crate::disk::{Disk, Fault, MemoryDisk, Operation, ProbeDisk, SimulatedHost, Unsynced};
+use crate::disk::{
+    Disk, Fault, FragileBlock, MemoryDisk, Operation, ProbeDisk, SimulatedHost, Unsynced,
+};
 use crate::log::tests::{check, unit};
 use crate::log::{Log, LogOpenError, LogOptions, Opened, StorageError};
 use crate::model::Position;
@@ -101,6 +103,9 @@ fn perform(
 /// before.
 fn run(script: &[Step], align: u32, at: u64, unsynced: Unsynced) -> (MemoryDisk, Known) {
     let memory = MemoryDisk::new();
+    if align == 4096 {
+        memory.set_fragile_blocks(FragileBlock::Page);
+    }
     let probe = ProbeDisk::new(Arc::new(memory.clone()));
     probe.fail(
         Fault::at_any(Operation::CHANGES)
@@ -133,6 +138,7 @@ fn check_cut(script: &[Step], align: u32, at: u64, seed: u64) -> bool {
     let unsynced = match seed % 6 {
         0 => Unsynced::Lost,
         1 => Unsynced::Kept,
+        2 => Unsynced::Shredded(seed),
         _ => Unsynced::Torn(seed),
     };
     let (disk, known) = run(script, align, at, unsynced);
@@ -311,6 +317,47 @@ proptest! {
     ) {
         check_cut(&script, if wide { 4096 } else { 8 }, at, seed / 2);
     }
+}
+
+/// A unit is being written, and the spare is being filled: both may have lost blocks.
+#[test]
+fn blocks_that_are_lost_in_two_places_keep_no_store_closed() {
+    let memory = MemoryDisk::new();
+    memory.set_fragile_blocks(FragileBlock::Page);
+    let probe = ProbeDisk::new(Arc::new(memory.clone()));
+    let mut opened = open(Arc::new(probe.clone()), 4096).unwrap();
+    let log = opened.log.clone();
+    let mut end = log.end();
+    while log.manifest().current().next_segment == 1 {
+        let next = unit(&log, end, 3, LEN);
+        end = opened.writer.commit(next, 5).unwrap().end;
+        log.keeper_step().unwrap();
+    }
+    let filling = probe.hold(Operation::Sync, "segment-00000001");
+    let committing = probe.hold(Operation::Sync, "segment-00000000");
+    let keeper = std::thread::spawn(move || while log.keeper_step().is_ok() {});
+    let patience = std::time::Duration::from_secs(20);
+    assert!(filling.reached_within(patience));
+    let next = unit(&opened.log, end, 30, LEN);
+    let writer = std::thread::spawn(move || opened.writer.commit(next, 5).is_ok());
+    assert!(committing.reached_within(patience));
+    let known = Known {
+        acknowledged: end,
+        written: Position(end.0 + 30),
+        failed: true,
+    };
+    let mut twice = 0;
+    for seed in 0..200 {
+        let cut = memory.snapshot().power_cut(Unsynced::Torn(seed));
+        check_survivor(&cut.snapshot(), 4096, known);
+        let opened = open(Arc::new(cut), 4096).unwrap();
+        twice += u32::from(opened.report.torn.len() == 2);
+    }
+    assert!(twice > 0);
+    drop(memory.power_cut(Unsynced::Lost));
+    drop((filling, committing));
+    assert!(!writer.join().unwrap());
+    keeper.join().unwrap();
 }
 
 /// The first unit of a new segment is being synced while a checkpoint is made: nothing says yet

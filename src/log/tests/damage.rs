@@ -138,6 +138,25 @@ fn the_unit_behind_is_a_witness_for_the_one_in_front_of_it() {
 }
 
 #[test]
+fn a_clock_that_is_put_back_does_not_keep_the_last_unit_without_a_witness() {
+    let disk = MemoryDisk::new();
+    let host = Arc::new(SimulatedHost::new(7));
+    let options = LogOptions::default();
+    let mut opened = Log::open(Arc::new(disk.clone()), host.clone(), options, true).unwrap();
+    let next = unit(&opened.log, Position::START, 20, LEN);
+    opened.writer.commit(next, 5).unwrap();
+    host.advance_us(-3_600_000_000);
+    while opened.log.keeper_step().unwrap().again_after.is_some() {}
+    drop(opened);
+    disk.flip_bit("segment-00000000", (4096 + 200) * 8).unwrap();
+    let outcome = open(&disk);
+    assert!(
+        matches!(outcome, Err(LogOpenError::Damaged(_))),
+        "{outcome:?}"
+    );
+}
+
+#[test]
 fn a_missing_or_shorter_file_is_named() {
     let (disk, end) = store(false);
     for (name, len) in disk.list().unwrap() {
