@@ -1,11 +1,12 @@
 //! A store that is easy to believe: one list of events, searched from end to end. Tests hold the
 //! real one against it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use annal::{
-    Append, ExpectedRevision, NewEvent, Position, Receipt, Request, Revision, StateChange,
-    StateSpace, StreamHead, StreamMetadata, StreamName,
+    Append, ExpectedRevision, NewEvent, Position, Receipt, RecordedEvent, Request, Revision,
+    StateChange, StateSpace, StreamHead, StreamMetadata, StreamName,
 };
 use uuid::Uuid;
 
@@ -17,6 +18,17 @@ pub(crate) struct Entry {
     pub(crate) id: Option<Uuid>,
     pub(crate) event_type: String,
     pub(crate) data: Vec<u8>,
+}
+
+impl Entry {
+    /// Checks that an event which the store shows is this one.
+    pub(crate) fn is_event(&self, event: &RecordedEvent) {
+        let shown = (&event.stream, event.revision);
+        assert_eq!(shown, (&self.stream, self.revision));
+        assert_eq!(*event.event_type, *self.event_type, "{}", event.position);
+        assert!(event.data == self.data, "the data of {event:?}");
+        assert!(self.id.is_none_or(|id| event.id == id), "{event:?}");
+    }
 }
 
 /// What a request asks of the reference store.
@@ -113,8 +125,10 @@ impl Answer {
 /// The reference store.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reference {
-    pub(crate) log: Vec<Entry>,
+    pub(crate) log: Vec<Arc<Entry>>,
     pub(crate) states: BTreeMap<u8, Vec<u8>>,
+    /// Positions whose events nobody could read when a scavenge began.
+    gone: BTreeSet<u64>,
     /// What was asked under an id, and the answer.
     requests: BTreeMap<u128, (Ask, Answer)>,
 }
@@ -125,7 +139,7 @@ impl Reference {
         stream: &'a str,
     ) -> impl DoubleEndedIterator<Item = (usize, &'a Entry)> {
         let of = move |(_, entry): &(usize, &Entry)| entry.stream.as_str() == stream;
-        self.log.iter().enumerate().filter(of)
+        self.log.iter().map(|entry| &**entry).enumerate().filter(of)
     }
 
     fn tombstoned(&self, stream: &str) -> bool {
@@ -167,8 +181,40 @@ impl Reference {
         }
     }
 
-    /// The readable events of a stream, oldest first; none if there is no such stream to read.
-    pub(crate) fn readable(&self, stream: &str) -> Option<Vec<Entry>> {
+    /// The event at a position.
+    pub(crate) fn at(&self, position: Position) -> &Entry {
+        &self.log[usize::try_from(position.0).unwrap()]
+    }
+
+    /// Whether a scavenge may have removed the event at a position.
+    pub(crate) fn may_be_gone(&self, position: Position) -> bool {
+        self.gone.contains(&position.0)
+    }
+
+    /// A scavenge may remove what nobody can read now, but for the last event of each stream, the
+    /// last metadata, and tombstones.
+    pub(crate) fn scavenge(&mut self) {
+        let streams: BTreeSet<StreamName> =
+            self.log.iter().map(|entry| entry.stream.clone()).collect();
+        for stream in streams {
+            let readable = self.readable(&stream).unwrap_or_default();
+            let of_stream: Vec<usize> = self.events(&stream).map(|(at, _)| at).collect();
+            let last = of_stream.iter().copied().max_by_key(|at| {
+                let revision = self.log[*at].revision;
+                (revision != Revision::TOMBSTONE, revision)
+            });
+            for at in of_stream {
+                let is_tombstone = self.log[at].revision == Revision::TOMBSTONE;
+                if !is_tombstone && Some(at) != last && !readable.contains(&at) {
+                    self.gone.insert(at.try_into().unwrap());
+                }
+            }
+        }
+    }
+
+    /// The places of the readable events of a stream, oldest first; none if there is no such stream
+    /// to read.
+    pub(crate) fn readable(&self, stream: &str) -> Option<Vec<usize>> {
         let described = stream.strip_prefix("$$").unwrap_or("");
         if self.tombstoned(stream) || self.tombstoned(described) || self.deleted(stream) {
             return None;
@@ -186,25 +232,24 @@ impl Reference {
             .max_count
             .map_or(0, |count| (last + 1).saturating_sub(count));
         let first = by_count.max(limits.truncate_before.map_or(0, |revision| revision.0));
-        let shown = |entry: &&Entry| entry.revision.0 >= first && entry.revision.0 <= last;
+        let shown = |(_, entry): &(usize, &Entry)| (first..=last).contains(&entry.revision.0);
         Some(
             self.events(stream)
-                .map(|(_, entry)| entry)
                 .filter(shown)
-                .cloned()
+                .map(|(at, _)| at)
                 .collect(),
         )
     }
 
     fn push(&mut self, stream: &StreamName, event: &NewEvent) -> Revision {
         let revision = self.last(stream).map_or(Revision(0), Revision::next);
-        self.log.push(Entry {
+        self.log.push(Arc::new(Entry {
             stream: stream.clone(),
             revision,
             id: Some(event.id),
             event_type: event.event_type.to_string(),
             data: event.data.to_vec(),
-        });
+        }));
         revision
     }
 
@@ -215,17 +260,17 @@ impl Reference {
             _ => self.last(&stream).map_or(Revision(0), Revision::next),
         };
         let event_type = event_type.to_owned();
-        self.log.push(Entry {
+        self.log.push(Arc::new(Entry {
             stream,
             revision,
             id: None,
             event_type,
             data,
-        });
+        }));
         revision
     }
 
-    fn end(&self) -> Position {
+    pub(crate) fn end(&self) -> Position {
         Position(self.log.len().try_into().unwrap())
     }
 
