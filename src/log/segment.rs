@@ -11,8 +11,9 @@ use crate::format::store::Identity;
 use crate::log::error::StorageError;
 use crate::log::file::read_file;
 
-/// The least capacity of a segment, in bytes.
-pub(super) const CAPACITY_MIN: u32 = 1024 * 1024;
+/// The least capacity of a segment, in bytes, unless the largest is less: to go on in the next one
+/// takes several syncs, and a young store that grows fast would do little else.
+pub(super) const CAPACITY_MIN: u32 = 16 * 1024 * 1024;
 /// How many numbers are tried for a new segment before we give up.
 const ID_ATTEMPTS_MAX: u32 = 1024;
 

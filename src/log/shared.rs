@@ -164,7 +164,7 @@ impl Shared {
         Ok(Some(step))
     }
 
-    /// A sixteenth of the log, from 1 MiB to the largest segment.
+    /// A sixteenth of the log, from the least capacity to the largest.
     pub(super) fn next_capacity(&self) -> u32 {
         let manifest = self.manifest.current();
         let sealed = manifest
