@@ -168,7 +168,9 @@ fn a_failure_in_the_background_stops_the_store() {
 
 #[test]
 fn a_disk_too_full_for_the_spare_stops_nothing() {
-    let Setup { probe, store, .. } = setup(manual());
+    let mut options = manual();
+    options.segment_size_bytes = 1024 * 1024;
+    let Setup { probe, store, .. } = setup(options);
     let large = Append::to(
         stream("a"),
         ExpectedRevision::Any,

@@ -140,6 +140,8 @@ fn try_open(
 ) -> Result<Store, OpenError> {
     let mut options = StoreOptions::default();
     options.background = Background::Manual;
+    // Its first segment says so.
+    options.segment_size_bytes = 1024 * 1024;
     options.create = create;
     let host = Arc::clone(host);
     Store::open_on(Arc::new(disk.clone()), host, options)

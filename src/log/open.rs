@@ -27,6 +27,7 @@ use crate::log::shared::{FloorFile, Pace, Shared};
 use crate::log::state::{Live, Recent, State};
 use crate::log::state_file::StateFile;
 use crate::log::states::States;
+use crate::log::writer::ZERO_STEP_BYTES;
 use crate::log::{Log, LogOptions, LogWriter, Opened};
 use crate::model::{Lineage, Position, StoreId};
 
@@ -115,7 +116,7 @@ fn create_store(
     let capacity = CAPACITY_MIN.min(options.segment_size_bytes);
     let segment = create_segment(disk, &identity, FIRST_SEGMENT, capacity)?;
     if options.zero_fill {
-        let len = capacity - HEADER_LEN_BYTES;
+        let len = (capacity - HEADER_LEN_BYTES).min(ZERO_STEP_BYTES);
         let zeros = vec![0; usize::try_from(len).unwrap_or(0)];
         let filled = segment.file.write_all_at(HEADER_LEN_BYTES.into(), &zeros);
         filled

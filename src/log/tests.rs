@@ -18,6 +18,7 @@ use crate::model::{EventType, NewEvent, Position, Revision, StreamName, Timestam
 fn options() -> LogOptions {
     LogOptions {
         recent_bytes: 64 * 1024,
+        segment_size_bytes: 1024 * 1024,
         ..LogOptions::default()
     }
 }
