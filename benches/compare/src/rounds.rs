@@ -18,6 +18,7 @@ use crate::peer::postgres::Postgres;
 use crate::peer::redis::Redis;
 use crate::peer::umadb::UmaDb;
 use crate::process::load_average;
+use crate::report::table::number;
 use crate::sample::{Machine, Sample};
 use crate::turn::{Turn, empty_folder};
 use crate::work::Work;
@@ -311,26 +312,38 @@ impl<'a> Rounds<'a> {
                 }
             }
         }
-        for sample in &turn.samples {
-            let figures = &sample.figures;
-            let show = |name: &str| figures.get(name).copied().unwrap_or(f64::NAN);
-            eprintln!(
-                "    {:<8}{:>12.0} events/s  p50 {:>8.0} us  p99 {:>8.0} us  cpu {:.0}/{:.0} %{}",
-                sample.work.id(),
-                show("events_per_second"),
-                show("p50_us"),
-                show("p99_us"),
-                show("client_cpu_percent"),
-                show("server_cpu_percent"),
-                sample
-                    .failed
-                    .as_ref()
-                    .map(|why| format!("  FAILED: {why}"))
-                    .unwrap_or_default(),
-            );
-        }
+        turn.samples.iter().for_each(show);
         Ok(turn.samples)
     }
+}
+
+/// One line on the progress of the run.
+fn show(sample: &Sample) {
+    let names = [
+        "events_per_second",
+        "p50_us",
+        "p99_us",
+        "client_cpu_percent",
+        "server_cpu_percent",
+    ];
+    let value = |name: &'static str| Some((name, *sample.figures.get(name)?));
+    let mut values: Vec<(&str, f64)> = names.into_iter().filter_map(value).collect();
+    if values.is_empty() {
+        values = sample
+            .figures
+            .iter()
+            .map(|(name, value)| (*name, *value))
+            .collect();
+    }
+    let values = values
+        .iter()
+        .map(|(name, value)| format!("{name} {}", number(*value)));
+    let failed = sample.failed.as_ref().map(|why| format!("  FAILED: {why}"));
+    let (values, failed) = (
+        values.collect::<Vec<_>>().join("  "),
+        failed.unwrap_or_default(),
+    );
+    eprintln!("    {:<8}{values}{failed}", sample.work.id());
 }
 
 /// The one in the middle; nothing of nothing.

@@ -59,17 +59,59 @@ pub fn file_system(folder: &Path) -> String {
     )
 }
 
-/// What a program says of its version.
+/// The version in what a program says of itself; nothing if it is not there.
 pub fn version(program: &Path, argument: &str) -> String {
     let text = output(&program.to_string_lossy(), &[argument]);
-    let line = text.lines().next().unwrap_or_default();
-    // Behind these, it tells how it was built.
-    line.split(['(', '['])
-        .next()
-        .unwrap_or_default()
-        .split(" sha=")
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
+    of_words(text.split_whitespace())
+}
+
+fn of_words<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let bare = |word: &'a str| word.trim_start_matches("v=").trim_start_matches('v');
+    let mut numbers = words
+        .map(bare)
+        .filter(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+    numbers.next().unwrap_or_default().to_owned()
+}
+
+/// The version of a crate that the harness was built with.
+pub fn of_crate(name: &str) -> String {
+    let lock = include_str!("../../Cargo.lock");
+    let found = lock
+        .split(&format!("name = \"{name}\"\nversion = \""))
+        .nth(1);
+    let version = found.and_then(|rest| rest.split('"').next());
+    version.unwrap_or_default().to_owned()
+}
+
+/// The version of a package in a folder, by the name of what describes it there.
+pub fn of_package(folder: &Path, name: &str) -> String {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let version = |file: String| {
+        let rest = file.strip_prefix(name)?.strip_prefix('-')?;
+        Some(rest.strip_suffix(".dist-info")?.to_owned())
+    };
+    names.filter_map(version).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_found_in_what_programs_say() {
+        for (said, version) in [
+            (
+                "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)",
+                "15.18",
+            ),
+            ("Redis server v=7.0.15 sha=00000000:0 bits=64", "7.0.15"),
+            ("nats-server: v2.15.1", "2.15.1"),
+            ("annal 0.1.0", "0.1.0"),
+            ("", ""),
+        ] {
+            assert_eq!(of_words(said.split_whitespace()), version);
+        }
+        assert_ne!(of_crate("fjall"), "");
+    }
 }

@@ -46,6 +46,7 @@ const GOALS: &[(&str, &[Against])] = &[
     ("M p99", &[Value(5_000.0)]),
     ("S share", &[Value(0.8)]),
     ("S missing", &[Value(0.0)]),
+    ("S all", &[Value(0.0)]),
     ("R 1", &[Times(RAW_LOG, 0.9)]),
     ("R 64", &[Times(RAW_LOG, 0.8)]),
     ("R 1000", &[Times(RAW_LOG, 0.6)]),
@@ -53,7 +54,7 @@ const GOALS: &[(&str, &[Against])] = &[
 
 /// The goals of the rows that were measured.
 pub fn table(lines: &[Line]) -> Table {
-    let mut table = Table::new(["goal", "at least", "measured", "reached"]);
+    let mut table = Table::new(4, ["goal", "at least", "measured", "reached"]);
     for line in lines {
         let goals = GOALS.iter().filter(|(id, _)| *id == line.row.id);
         for goal in goals.flat_map(|(_, goals)| *goals) {

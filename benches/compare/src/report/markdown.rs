@@ -109,7 +109,7 @@ fn compared(lines: &[Line], peers: &[&str], limit: &str) -> Table {
     let mut head = vec!["row", "what"];
     head.extend(&peers);
     head.extend(["ahead of the best", "share of the limit"]);
-    let mut table = Table::new(head);
+    let mut table = Table::new(2, head);
     for line in lines {
         let mut cells = vec![line.row.id.to_owned(), line.row.title.to_owned()];
         cells.extend(peers.iter().map(|peer| line.text(peer)));
@@ -140,16 +140,19 @@ fn figures(samples: &[Sample], work: Work, peer: &str, names: &[&str]) -> Option
 }
 
 fn latencies(samples: &[Sample]) -> Table {
-    let mut table = Table::new([
-        "work",
-        "store",
-        "p50",
-        "p99",
-        "p99.9",
-        "client",
-        "server",
-        "events a server second",
-    ]);
+    let mut table = Table::new(
+        2,
+        [
+            "work",
+            "store",
+            "p50",
+            "p99",
+            "p99.9",
+            "client",
+            "server",
+            "events a server second",
+        ],
+    );
     let names = [
         "p50_us",
         "p99_us",
@@ -181,16 +184,19 @@ fn latencies(samples: &[Sample]) -> Table {
 }
 
 fn followers(samples: &[Sample]) -> Table {
-    let mut table = Table::new([
-        "work",
-        "subscribers",
-        "appends/s",
-        "of those alone",
-        "delivered/s",
-        "missing",
-        "p50 us",
-        "p99 us",
-    ]);
+    let mut table = Table::new(
+        1,
+        [
+            "work",
+            "subscribers",
+            "appends/s",
+            "of those alone",
+            "delivered/s",
+            "missing",
+            "p50 us",
+            "p99 us",
+        ],
+    );
     for sample in samples.iter().filter(|sample| sample.work == Work::S) {
         let show = |name: &str| {
             sample
@@ -199,10 +205,9 @@ fn followers(samples: &[Sample]) -> Table {
                 .copied()
                 .map_or(f64::NAN, |value| value)
         };
-        let kind = if sample.figures.contains_key("of_all") {
-            "S, $all"
-        } else {
-            "S, streams"
+        let (kind, missing) = match sample.figures.contains_key("missing_all") {
+            true => ("S, $all", "missing_all"),
+            false => ("S, streams", "missing_streams"),
         };
         let mut cells = vec![kind.to_owned()];
         if let Some(why) = &sample.failed {
@@ -213,7 +218,7 @@ fn followers(samples: &[Sample]) -> Table {
                 "events_per_second",
                 "kept_share",
                 "delivered_per_second",
-                "missing",
+                missing,
                 "p50_us",
                 "p99_us",
             ];
@@ -225,16 +230,19 @@ fn followers(samples: &[Sample]) -> Table {
 }
 
 fn sizes(samples: &[Sample]) -> Table {
-    let mut table = Table::new([
-        "events",
-        "append us",
-        "append to a new stream us",
-        "read a stream of 1,000 us",
-        "start ms",
-        "start after kill -9 ms",
-        "memory MB",
-        "bytes an event",
-    ]);
+    let mut table = Table::new(
+        1,
+        [
+            "events",
+            "append us",
+            "append to a new stream us",
+            "read a stream of 10,000 us",
+            "start ms",
+            "start after kill -9 ms",
+            "memory MB",
+            "bytes an event",
+        ],
+    );
     for sample in samples.iter().filter(|sample| sample.work == Work::Z) {
         let names = [
             "log_events",
@@ -265,7 +273,7 @@ fn clients(samples: &[Sample]) -> Table {
     let counts = crate::turn::CLIENTS;
     let mut head = vec!["store".to_owned()];
     head.extend(counts.map(|count| count.to_string()));
-    let mut table = Table::new(head);
+    let mut table = Table::new(1, head);
     for peer in SERVING {
         let rates = counts.map(|count| of(peer, count));
         if rates.iter().any(Option::is_some) {
@@ -278,7 +286,7 @@ fn clients(samples: &[Sample]) -> Table {
 }
 
 fn limits(samples: &[Sample]) -> Table {
-    let mut table = Table::new(["what", "median"]);
+    let mut table = Table::new(1, ["what", "median"]);
     let rows = [
         ("write and fdatasync, zeroed file: p50 us", "p50_us", 1.0),
         ("the same: p99 us", "p99_us", 1.0),

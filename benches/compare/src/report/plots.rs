@@ -54,7 +54,7 @@ pub fn draw(folder: &Path, samples: &[Sample]) -> Result<()> {
     let costs = [
         ("append", "append_p50_us"),
         ("append to a new stream", "new_stream_p50_us"),
-        ("read a stream of 1,000", "read_p50_us"),
+        ("read a stream of 10,000", "read_p50_us"),
         ("start, in us", "clean_us"),
     ];
     let curves: Vec<Curve> = costs

@@ -205,6 +205,30 @@ pub const SERVERS: &[Row] = &[
         1.0,
         Lower,
     ),
+    row(
+        "S share",
+        "A64 to followed streams: share of it alone",
+        Work::S,
+        "kept_share",
+        1.0,
+        Higher,
+    ),
+    row(
+        "S missing",
+        "the same: events not delivered",
+        Work::S,
+        "missing_streams",
+        1.0,
+        Lower,
+    ),
+    row(
+        "S all",
+        "many follow everything: not delivered",
+        Work::S,
+        "missing_all",
+        1.0,
+        Lower,
+    ),
 ];
 
 /// The rows of embedded engines.

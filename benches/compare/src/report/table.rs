@@ -3,16 +3,18 @@
 /// Cells of text under a head.
 #[derive(Clone, Debug)]
 pub struct Table {
+    /// How many columns are of text; those of numbers follow.
+    texts: usize,
     head: Vec<String>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// An empty one. The first column is of text, the others of numbers.
-    pub fn new<T: Into<String>>(head: impl IntoIterator<Item = T>) -> Self {
+    /// An empty one. So many columns are of text, those behind them of numbers.
+    pub fn new<T: Into<String>>(texts: usize, head: impl IntoIterator<Item = T>) -> Self {
         let head = head.into_iter().map(Into::into).collect();
         let rows = Vec::new();
-        Self { head, rows }
+        Self { texts, head, rows }
     }
 
     /// One more row.
@@ -44,9 +46,9 @@ impl Table {
             let mut line = String::from("|");
             for (column, width) in widths.iter().enumerate() {
                 let cell = cells.get(column).map_or("", String::as_str);
-                let padded = match column {
-                    0 => format!(" {cell:<width$} |"),
-                    _ => format!(" {cell:>width$} |"),
+                let padded = match column < self.texts {
+                    true => format!(" {cell:<width$} |"),
+                    false => format!(" {cell:>width$} |"),
                 };
                 line.push_str(&padded);
             }
@@ -55,9 +57,9 @@ impl Table {
         let rule = widths
             .iter()
             .enumerate()
-            .map(|(column, width)| match column {
-                0 => "-".repeat(*width),
-                _ => "-".repeat(width - 1) + ":",
+            .map(|(column, width)| match column < self.texts {
+                true => "-".repeat(*width),
+                false => "-".repeat(width - 1) + ":",
             });
         let mut text = line(&self.head) + &line(&rule.collect::<Vec<_>>());
         text.extend(self.rows.iter().map(|row| line(row)));
@@ -85,7 +87,7 @@ mod tests {
 
     #[test]
     fn columns_stand_below_one_another() {
-        let mut table = Table::new(["work", "events/s"]);
+        let mut table = Table::new(1, ["work", "events/s"]);
         table.row(vec!["A1".into(), number(5_950.0)]);
         table.row(vec!["longer".into(), number(1_150_000.0)]);
         let expected = "\

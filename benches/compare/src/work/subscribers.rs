@@ -170,7 +170,7 @@ impl Turn<'_> {
         delivered(
             &mut figures,
             &of_got(&got),
-            tally.digest.count,
+            ("missing_streams", tally.digest.count),
             streams,
             time,
         );
@@ -194,9 +194,14 @@ impl Turn<'_> {
         let deliveries = tally.digest.count * count as u64;
         wait(&got, deliveries).await;
         figures.insert("append_p99_us", tally.latencies.percentile_us(99.0));
-        figures.insert("of_all", 1.0);
         drop(following);
-        delivered(&mut figures, &of_got(&got), deliveries, count, time);
+        delivered(
+            &mut figures,
+            &of_got(&got),
+            ("missing_all", deliveries),
+            count,
+            time,
+        );
         Ok((figures, tally))
     }
 }
@@ -205,15 +210,14 @@ impl Turn<'_> {
 fn delivered(
     figures: &mut Figures,
     got: &Tally,
-    deliveries: u64,
+    (missing, deliveries): (&'static str, u64),
     subscribers: usize,
     time: Duration,
 ) {
     for (name, percent) in PERCENTILES {
         figures.insert(name, got.latencies.percentile_us(percent));
     }
-    let missing = deliveries as f64 - got.digest.count as f64;
-    figures.insert("missing", missing);
+    figures.insert(missing, deliveries as f64 - got.digest.count as f64);
     figures.insert("subscribers", subscribers as f64);
     figures.insert(
         "delivered_per_second",
