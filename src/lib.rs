@@ -154,7 +154,7 @@ pub mod tls;
 #[cfg(feature = "client")]
 pub use client::Client;
 pub use engine::{
-    AppendError, Background, Batch, BatchLimit, Bounds, Events, Histogram, OpenError,
+    AppendError, Background, Batch, BatchLimit, Bounds, Events, Histogram, Looked, OpenError,
     ProjectionState, ReadError, ResolvedEvent, ResolvedEvents, Run, ScavengeError, ScavengeHandle,
     ScavengeInfo, ScavengeOptions, ScavengeStatus, Store, StoreOptions, StoreStats, StoredMetadata,
     StreamInfo, StreamSummary,

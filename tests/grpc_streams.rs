@@ -17,6 +17,8 @@ mod access;
 mod append;
 #[path = "grpc_streams/batch.rs"]
 mod batch;
+#[path = "grpc_streams/bounds.rs"]
+mod bounds;
 #[cfg(feature = "cli")]
 #[path = "grpc_streams/certified.rs"]
 mod certified;

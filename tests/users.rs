@@ -396,6 +396,50 @@ async fn of_many_streams_each_is_shown_to_those_who_may_read_it() {
 }
 
 #[tokio::test]
+async fn who_may_see_none_of_many_streams_keeps_nobody_waiting() {
+    let store = memory_store(1);
+    let access = users_of(&store);
+    let hidden = r#"{"$userStreamAcl":{"$r":"$admins"},"$systemStreamAcl":{"$r":"ann"}}"#;
+    store
+        .append(Append::to(
+            name("$settings"),
+            ExpectedRevision::Any,
+            [event(hidden)],
+        ))
+        .unwrap();
+    let names: Vec<String> = (0..9).map(|block| format!("s-{block}")).collect();
+    for block in &names {
+        let streams = (0..500).map(|number| name(&format!("{block}-{number}")));
+        let append = streams.fold(Append::new(), |append, stream| {
+            append.event(stream, event("1"))
+        });
+        store.append(append).unwrap();
+    }
+    let mut options = options();
+    options.reads_max = 1;
+    let server = Server::bind_with(&access, None, options).unwrap();
+    let server = run(server, store);
+    let mut raw = Raw::connect_as(server.address, password("ann")).await;
+    let list = ListStreams {
+        prefix: "s-".to_owned(),
+        after: None,
+        streams_max: 1,
+    };
+    raw.send(1, &Request::ListStreams(list)).await;
+    let at = PositionAt {
+        seconds: 0,
+        nanos: 0,
+    };
+    raw.send(2, &Request::PositionAt(at)).await;
+    assert!(matches!(raw.next().await, (2, Answer::Position(_))));
+    match raw.next().await {
+        (1, Answer::StreamList(list)) => assert!(list.streams.is_empty() && !list.more),
+        other => panic!("{other:?}"),
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn what_runs_already_follows_a_changed_rule() {
     let (server, access) = serve_users();
     let admin = Client::connect(&url(&server, "admin:admin")).await.unwrap();

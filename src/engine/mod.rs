@@ -39,7 +39,7 @@ pub(crate) use committed::CommitListener;
 pub use error::{AppendError, OpenError, ReadError};
 pub use options::{Background, StoreOptions};
 pub use read::{
-    Batch, BatchLimit, Bounds, Events, ProjectionState, ResolvedEvent, ResolvedEvents,
+    Batch, BatchLimit, Bounds, Events, Looked, ProjectionState, ResolvedEvent, ResolvedEvents,
     StoredMetadata, StreamInfo, StreamSummary,
 };
 pub(crate) use read::{

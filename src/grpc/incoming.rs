@@ -1,10 +1,11 @@
-//! Memory for what is still arriving: small appends are free, larger ones take of a budget that all
-//! connections share.
+//! Memory and time for what is still arriving: small appends are free, larger ones take of a budget
+//! that all connections share; and whoever owes the next message of a call has so long for it.
 
 use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
-use tonic::Status;
+use tokio::time::timeout;
+use tonic::{Status, Streaming};
 
 use super::{Shared, status};
 
@@ -30,5 +31,14 @@ impl Incoming {
             None => self.0 = Some(taken),
         }
         Ok(())
+    }
+}
+
+impl Shared {
+    /// The next message of a caller who owes one; none if that was all.
+    pub(super) async fn owed<T>(&self, heard: &mut Streaming<T>) -> Result<Option<T>, Status> {
+        let message = timeout(self.options.message_within, heard.message()).await;
+        let message = message.map_err(|_| status::too_slow())?;
+        message.map_err(status::of_incoming)
     }
 }

@@ -183,6 +183,11 @@ pub(super) fn write_timeout() -> Status {
     Status::aborted("Operation timed out: the write was not acknowledged in time")
 }
 
+/// A caller owes the next message of a call, and it does not come.
+pub(super) fn too_slow() -> Status {
+    Status::deadline_exceeded("the next message of the call did not come in time")
+}
+
 /// Why no further message of a call can be taken. What cannot be read is the caller's fault.
 pub(super) fn of_incoming(error: Status) -> Status {
     match error.code() {

@@ -19,6 +19,8 @@ use crate::protocol::{Answer, WireError};
 
 /// What one step reads at most, in bytes: some frames, so that going to another thread pays.
 const STEP_LEN_BYTES: usize = 4 * RECORDS_LEN_BYTES;
+/// How many stretches of the log without an event for the reader one step looks through.
+const STRETCHES_MAX: usize = 4;
 
 impl Session {
     /// Begins a read.
@@ -170,6 +172,8 @@ impl Walk {
         self.events_left = self.events_left.saturating_sub(batch.events_count());
         self.next = match (self.in_stream, self.direction) {
             (false, _) => Some(batch.next.0),
+            // Of a stream it is known by its events alone.
+            (true, _) if batch.is_empty() => self.next,
             (true, Direction::Forwards) => {
                 let run = batch.runs.last().and_then(|run| revisions(&run.bytes));
                 run.map(|(_, last)| last.next().0)
@@ -200,24 +204,25 @@ fn open(
     }
 }
 
-/// Reads what may be sent; nothing at the end.
+/// Reads what may be sent, as far as it is found soon; not even an empty batch at the end.
 fn step(events: &mut Events, credit: u64, events_left: u64) -> Result<Vec<Batch>, ReadError> {
     let mut credit = usize::try_from(credit)
         .unwrap_or(usize::MAX)
         .min(STEP_LEN_BYTES);
     let mut events_left = usize::try_from(events_left).unwrap_or(usize::MAX);
-    let mut batches = Vec::new();
-    while credit > 0 && events_left > 0 {
+    let (mut batches, mut stretches) = (Vec::new(), 0);
+    while credit > 0 && events_left > 0 && stretches < STRETCHES_MAX {
         let limit = BatchLimit {
             events_max: events_left,
             len_bytes_max: credit.min(RECORDS_LEN_BYTES),
         };
-        let Some(batch) = events.next_batch_within(limit)? else {
+        let Some(batch) = events.look_within(limit)? else {
             break;
         };
         credit = credit.saturating_sub(batch.len_bytes());
         let count = usize::try_from(batch.events_count()).unwrap_or(usize::MAX);
         events_left = events_left.saturating_sub(count);
+        stretches += usize::from(batch.is_empty());
         batches.push(batch);
     }
     Ok(batches)

@@ -21,6 +21,8 @@ use crate::protocol::{Answer, Frame, Request, WireError};
 
 /// The most streams in one answer.
 const STREAMS_MAX: u32 = 1024;
+/// How many streams are looked at in one go for somebody who has seen too few of them.
+const PAGE_LEN: usize = 1024;
 /// The longest wait for a token.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -60,11 +62,7 @@ impl Session {
             Request::DescribeStream(wire::DescribeStream { stream }) => {
                 self.ask(correlation, permit, move |store, _| describe(store, stream));
             }
-            Request::ListStreams(list) => {
-                self.ask(correlation, permit, move |store, permit| {
-                    streams(store, &list, permit)
-                });
-            }
+            Request::ListStreams(list) => self.list_streams(correlation, list, permit),
             Request::PositionAt(at) => {
                 self.ask(correlation, permit, move |store, _| position_at(store, at));
             }
@@ -144,6 +142,43 @@ impl Session {
                 question(store, &mut permit)
             };
             let answer = match session.shared.on_disk(judged).await {
+                Ok(answer) => answer,
+                Err(error) => Answer::Error(error),
+            };
+            session.answer(correlation, &answer);
+            session.end_request();
+        });
+    }
+
+    /// Lists streams, page by page: whoever may see none of many holds no place of a reader for
+    /// longer than one page takes.
+    fn list_streams(
+        self: &Arc<Self>,
+        correlation: u64,
+        list: wire::ListStreams,
+        mut permit: Permit,
+    ) {
+        if let Err(error) = self.begin_request() {
+            return self.answer(correlation, &Answer::Error(error));
+        }
+        let session = Arc::clone(self);
+        tokio::spawn(async move {
+            let listed = async {
+                let mut listing = Listing::of(list)?;
+                while !listing.is_whole {
+                    if session.is_closed() {
+                        return Err(WireError::GoingAway);
+                    }
+                    let page = session.shared.on_disk(move |store| {
+                        permit.check()?;
+                        listing.page(store, &mut permit)?;
+                        Ok((listing, permit))
+                    });
+                    (listing, permit) = page.await?;
+                }
+                Ok(listing.answer())
+            };
+            let answer = match listed.await {
                 Ok(answer) => answer,
                 Err(error) => Answer::Error(error),
             };
@@ -302,39 +337,60 @@ fn describe(store: &Store, stream: String) -> Result<Answer, Refusal> {
     }))
 }
 
-fn streams(
-    store: &Store,
-    list: &wire::ListStreams,
-    permit: &mut Permit,
-) -> Result<Answer, Refusal> {
-    let mut after = list
-        .after
-        .as_deref()
-        .map(StreamName::try_from)
-        .transpose()?;
-    let max = usize::try_from(list.streams_max.clamp(1, STREAMS_MAX)).unwrap_or(1);
-    let mut streams = Vec::new();
-    loop {
-        // One more than is sent shows whether there are more.
-        let found = store.streams(&list.prefix, after.as_ref(), max + 1)?;
-        let is_last = found.len() <= max;
-        after = found.last().map(|summary| summary.stream.clone());
-        for summary in found {
+/// Streams that are being listed.
+struct Listing {
+    prefix: String,
+    after: Option<StreamName>,
+    max: usize,
+    /// How many names the next page has: at first one more than is sent, which shows whether there
+    /// are more.
+    page_len: usize,
+    found: Vec<wire::StreamSummary>,
+    /// Whether there is one more than is sent, or nothing more.
+    is_whole: bool,
+}
+
+impl Listing {
+    fn of(list: wire::ListStreams) -> Result<Self, WireError> {
+        let after = list.after.as_deref().map(StreamName::try_from);
+        let max = usize::try_from(list.streams_max.clamp(1, STREAMS_MAX)).unwrap_or(1);
+        Ok(Self {
+            prefix: list.prefix,
+            after: after.transpose()?,
+            max,
+            page_len: max + 1,
+            found: Vec::new(),
+            is_whole: false,
+        })
+    }
+
+    /// Looks at one page of names.
+    fn page(&mut self, store: &Store, permit: &mut Permit) -> Result<(), Refusal> {
+        let page = store.streams(&self.prefix, self.after.as_ref(), self.page_len)?;
+        let is_last = page.len() < self.page_len;
+        self.page_len = PAGE_LEN;
+        self.after = page.last().map(|summary| summary.stream.clone());
+        for summary in page {
             if permit.sees(&summary.stream)? {
-                streams.push(wire::StreamSummary {
+                self.found.push(wire::StreamSummary {
                     stream: summary.stream.to_string(),
                     head: summary.head.into(),
                     events: summary.events_count,
                 });
             }
         }
-        if is_last || streams.len() > max {
-            break;
-        }
+        self.is_whole = is_last || self.found.len() > self.max;
+        Ok(())
     }
-    let more = streams.len() > max;
-    streams.truncate(max);
-    Ok(Answer::StreamList(wire::StreamList { streams, more }))
+
+    fn answer(mut self) -> Answer {
+        let more = self.found.len() > self.max;
+        self.found.truncate(self.max);
+        Answer::StreamList(wire::StreamList {
+            streams: self.found,
+            more,
+        })
+    }
 }
 
 fn position_at(store: &Store, at: wire::PositionAt) -> Result<Answer, Refusal> {

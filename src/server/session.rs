@@ -440,6 +440,11 @@ impl Session {
         }
     }
 
+    /// Whether the connection is over, and nobody waits for an answer.
+    pub(super) fn is_closed(&self) -> bool {
+        self.feeds.lock().closed
+    }
+
     pub(super) fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Acquire)
     }

@@ -284,3 +284,29 @@ async fn a_call_without_an_id_ends_and_one_that_waits_ends_with_the_server() {
     );
     drop(sender);
 }
+
+#[tokio::test]
+async fn an_append_whose_rest_does_not_come_is_given_up_and_the_call_goes_on() {
+    let mut options = annal::GrpcOptions::default();
+    options.message_within = Duration::from_millis(50);
+    let served = Served::with(Default::default(), options).await;
+    let (sender, requests) = mpsc::channel::<BatchAppendReq>(4);
+    let mut client = served.streams();
+    let call = client.batch_append(ReceiverStream::new(requests));
+    let mut responses = call.await.unwrap().into_inner();
+    let mut begun = whole("a", Expected::Any(()), events(1));
+    begun.is_final = false;
+    let rest = BatchAppendReq {
+        options: None,
+        is_final: true,
+        ..begun.clone()
+    };
+    sender.send(begun).await.unwrap();
+    let told = refused(Code::DeadlineExceeded, "Timeout");
+    assert_eq!(outcome(&next(&mut responses).await), told);
+    // What comes too late is left out.
+    sender.send(rest).await.unwrap();
+    let other = whole("b", Expected::Any(()), events(1));
+    sender.send(other).await.unwrap();
+    assert_eq!(outcome(&next(&mut responses).await), Ok((0, 1)));
+}

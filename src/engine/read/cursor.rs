@@ -14,6 +14,9 @@ use crate::model::{Direction, EventFilter, FilterTarget, PatternTooCostly, Posit
 /// The most positions that are read together.
 const PLANNED_MAX: usize = 128;
 
+/// After how many positions of a list that held nothing to be shown a batch ends without an event.
+const LOOKED_MAX: usize = 8 * PLANNED_MAX;
+
 /// What of the planned events is shown.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sieve {
@@ -87,7 +90,7 @@ impl Cursor {
     }
 
     /// The next events within the limit; none at the end. A batch can be empty where a filter chose
-    /// nothing: it tells how far the walk has come.
+    /// nothing, or everything was too old: it tells how far the walk has come.
     pub(crate) fn next_batch(&mut self, limit: BatchLimit) -> Result<Option<Batch>, ReadError> {
         match self.path {
             Path::Log(from, to) => self.next_of_log(from, to, limit),
@@ -142,7 +145,8 @@ impl Cursor {
         let mut budget = Budget::new(limit);
         let mut runs = Vec::new();
         let mut next = None;
-        while !budget.is_spent() {
+        let mut looked = 0;
+        while !budget.is_spent() && (looked < LOOKED_MAX || !runs.is_empty()) {
             let mut planned = self.plan(&budget)?;
             if planned.is_empty() {
                 self.path = Path::Done;
@@ -160,6 +164,7 @@ impl Cursor {
                 self.keep(untaken);
             }
             next = planned.last().map(|(_, at)| *at).or(next);
+            looked += planned.len();
             if is_full || stopped.is_some() {
                 break;
             }

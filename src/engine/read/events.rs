@@ -24,6 +24,17 @@ pub struct Events {
     failed: bool,
 }
 
+/// What a look found that takes a bounded time however little there is to find.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Looked<T> {
+    /// The next one.
+    Found(T),
+    /// Nothing in one block of the log, or in some hundred events: look again.
+    Nothing,
+    /// Nothing, and there is nothing more.
+    End,
+}
+
 impl Events {
     pub(super) fn new(cursor: Cursor) -> Self {
         Self {
@@ -57,14 +68,43 @@ impl Events {
         }
     }
 
-    fn fetch(&mut self) -> Result<Option<RecordedEvent>, ReadError> {
+    /// The next events within the limit. A batch is empty where nothing was found in one block of
+    /// the log, or in some hundred events; it tells how far was looked.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn look_within(&mut self, limit: BatchLimit) -> Result<Option<Batch>, ReadError> {
+        self.cursor.next_batch(limit)
+    }
+
+    /// The next event, if it is found soon. After an error there is nothing more.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn look(&mut self) -> Result<Looked<RecordedEvent>, ReadError> {
+        if let Some(event) = self.fetched.next() {
+            return Ok(Looked::Found(event));
+        }
+        if self.failed {
+            return Ok(Looked::End);
+        }
+        let fetched = self.fetch();
+        self.failed = fetched.is_err();
+        if !fetched? {
+            return Ok(Looked::End);
+        }
+        Ok(self.fetched.next().map_or(Looked::Nothing, Looked::Found))
+    }
+
+    /// Decodes some events, if some are found soon; says whether there may be more.
+    fn fetch(&mut self) -> Result<bool, ReadError> {
         let limit = BatchLimit {
             events_max: self.fetch,
             ..BatchLimit::default()
         };
         self.fetch = FETCHED_MAX.min(self.fetch * 4);
-        let Some(batch) = self.next_batch_within(limit)? else {
-            return Ok(None);
+        let Some(batch) = self.look_within(limit)? else {
+            return Ok(false);
         };
         let events: Result<Vec<_>, _> = batch.events().collect();
         let mut events = events.map_err(ReadError::unreadable)?;
@@ -72,7 +112,7 @@ impl Events {
             events.reverse();
         }
         self.fetched = events.into_iter();
-        Ok(self.fetched.next())
+        Ok(true)
     }
 }
 
@@ -81,14 +121,13 @@ impl Iterator for Events {
 
     /// The next event. After an error there is nothing more.
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(event) = self.fetched.next() {
-            return Some(Ok(event));
+        loop {
+            match self.look() {
+                Ok(Looked::Found(event)) => return Some(Ok(event)),
+                Ok(Looked::Nothing) => {}
+                Ok(Looked::End) => return None,
+                Err(error) => return Some(Err(error)),
+            }
         }
-        if self.failed {
-            return None;
-        }
-        let fetched = self.fetch();
-        self.failed = fetched.is_err();
-        fetched.transpose()
     }
 }

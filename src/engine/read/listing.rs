@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::engine::ReadError;
 use crate::engine::read::resolved::{Bounds, ResolvedEvent};
 use crate::engine::read::window::{Sight, Window, is_young, sight};
-use crate::engine::read::{BatchLimit, Reading};
+use crate::engine::read::{BatchLimit, Looked, Reading};
 use crate::index::{From, Key, Postings, StreamEntry, View};
 use crate::model::{
     ContentType, Direction, EventType, Link, Position, ReadFrom, RecordedEvent, Revision, StoreId,
@@ -341,17 +341,25 @@ impl Listing {
     /// The next event; none at the end.
     pub(crate) fn next(&mut self, resolve_links: bool) -> Result<Option<ResolvedEvent>, ReadError> {
         loop {
-            if let Some(entry) = self.read.next() {
-                let sights = Some(&mut self.sights).filter(|_| resolve_links);
-                return self
-                    .reading
-                    .resolve_entry(&self.one, entry, sights)
-                    .map(Some);
-            }
-            if !self.read_on()? {
-                return Ok(None);
+            match self.look(resolve_links)? {
+                Looked::Found(event) => return Ok(Some(event)),
+                Looked::Nothing => {}
+                Looked::End => return Ok(None),
             }
         }
+    }
+
+    /// The next event, if it is found soon.
+    pub(crate) fn look(&mut self, resolve_links: bool) -> Result<Looked<ResolvedEvent>, ReadError> {
+        if self.read.as_slice().is_empty() && !self.read_on()? {
+            return Ok(Looked::End);
+        }
+        let Some(entry) = self.read.next() else {
+            return Ok(Looked::Nothing);
+        };
+        let sights = Some(&mut self.sights).filter(|_| resolve_links);
+        let event = self.reading.resolve_entry(&self.one, entry, sights)?;
+        Ok(Looked::Found(event))
     }
 
     /// Reads some entries; says whether there may be more.

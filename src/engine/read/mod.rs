@@ -22,7 +22,7 @@ mod wait;
 mod window;
 
 pub use batch::{Batch, BatchLimit};
-pub use events::Events;
+pub use events::{Events, Looked};
 pub(crate) use follow::{Record, StreamStart, Track};
 pub use info::{StoredMetadata, StreamInfo, StreamSummary};
 pub(crate) use listing::{Entry, Virtual, VirtualStart};

@@ -4,7 +4,7 @@
 //! the revisions and the positions of a read are those of the links.
 
 use crate::engine::read::listing::{Listing, Virtual};
-use crate::engine::read::{Events, Reading};
+use crate::engine::read::{Events, Looked, Reading};
 use crate::engine::{ReadError, Store};
 use crate::model::{
     Direction, EventFilter, Link, Position, ReadFrom, RecordedEvent, Revision, StreamName,
@@ -116,23 +116,46 @@ impl ResolvedEvents {
     }
 }
 
+impl ResolvedEvents {
+    /// The next event, if it is found soon. After an error there is nothing more.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn look(&mut self) -> Result<Looked<ResolvedEvent>, ReadError> {
+        if self.failed {
+            return Ok(Looked::End);
+        }
+        let looked = match &mut self.walk {
+            Walk::Virtual(listing) => listing.look(self.resolve_links),
+            Walk::Stored(events) => events.look().and_then(|looked| {
+                Ok(match looked {
+                    Looked::Found(event) if self.resolve_links => {
+                        Looked::Found(self.reading.resolve(event)?)
+                    }
+                    Looked::Found(event) => Looked::Found(ResolvedEvent::Plain(event)),
+                    Looked::Nothing => Looked::Nothing,
+                    Looked::End => Looked::End,
+                })
+            }),
+        };
+        self.failed = looked.is_err();
+        looked
+    }
+}
+
 impl Iterator for ResolvedEvents {
     type Item = Result<ResolvedEvent, ReadError>;
 
     /// The next event. After an error there is nothing more.
     fn next(&mut self) -> Option<Self::Item> {
-        if self.failed {
-            return None;
+        loop {
+            match self.look() {
+                Ok(Looked::Found(event)) => return Some(Ok(event)),
+                Ok(Looked::Nothing) => {}
+                Ok(Looked::End) => return None,
+                Err(error) => return Some(Err(error)),
+            }
         }
-        let next = match &mut self.walk {
-            Walk::Virtual(listing) => listing.next(self.resolve_links).transpose()?,
-            Walk::Stored(events) => events.next()?.and_then(|event| match self.resolve_links {
-                true => self.reading.resolve(event),
-                false => Ok(ResolvedEvent::Plain(event)),
-            }),
-        };
-        self.failed = next.is_err();
-        Some(next)
     }
 }
 

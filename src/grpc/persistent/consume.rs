@@ -4,6 +4,7 @@
 //! No more is on the way than the client takes, and what it says is heard also while it takes
 //! nothing. The call ends with a status that says why, never as if everything had been delivered.
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{self, Sender};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Status, Streaming};
@@ -41,7 +42,8 @@ pub(super) async fn begin(
     let peer = request.extensions().get::<Arrival>();
     let from = peer.map_or_else(String::new, |arrival| arrival.peer.to_string());
     let mut heard = request.into_inner();
-    let first = heard.message().await?.and_then(|first| first.content);
+    let first = shared.owed(&mut heard).await?;
+    let first = first.and_then(|first| first.content);
     let Some(Content::Options(options)) = first else {
         return Err(status::invalid("the first message has to name the group"));
     };
@@ -58,6 +60,8 @@ pub(super) async fn begin(
         GroupSource::Stream(stream) => Wish::Read(stream.clone()),
     };
     shared.allow(&caller, wish.clone()).await?;
+    let place = shared.subscriptions.clone().try_acquire_owned();
+    let place = place.map_err(|_| status::too_busy())?;
     let (stream, group) = (target.source.to_string(), target.name.to_string());
     let joined = shared.with_groups(move |groups| groups.join(&target.source, &target.name, join));
     let member = joined
@@ -73,6 +77,7 @@ pub(super) async fn begin(
         group,
         form,
         member,
+        _place: place,
     };
     tokio::spawn(consumer.serve(heard, sender));
     Ok(ReceiverStream::new(told))
@@ -122,6 +127,8 @@ struct Consumer {
     group: String,
     form: UuidForm,
     member: Member,
+    /// Among the subscriptions.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Consumer {

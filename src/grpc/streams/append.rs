@@ -28,10 +28,8 @@ pub(super) async fn append(
     mut requests: Streaming<AppendReq>,
 ) -> Result<AppendResp, Status> {
     let written = async {
-        let first = requests
-            .message()
-            .await?
-            .and_then(|request| request.content);
+        let first = shared.owed(&mut requests).await?;
+        let first = first.and_then(|request| request.content);
         let Some(Content::Options(options)) = first else {
             return Err(Refused::Invalid(
                 "an append begins with its options".to_owned(),
@@ -40,7 +38,7 @@ pub(super) async fn append(
         let expected = expected(&options)?;
         let stream = writable(options.stream_identifier)?;
         let mut proposed = Proposed::begin(shared, caller, stream, expected).await?;
-        while let Some(request) = requests.message().await.map_err(status::of_incoming)? {
+        while let Some(request) = shared.owed(&mut requests).await? {
             match request.content {
                 Some(Content::ProposedMessage(message)) => proposed.take(shared, message)?,
                 Some(Content::Options(_)) | None => {

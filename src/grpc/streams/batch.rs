@@ -7,10 +7,11 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prost_types::{Duration as WireDuration, Timestamp as WireTimestamp};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::sleep_until;
 use tonic::{Status, Streaming};
 use uuid::Uuid;
 
@@ -69,6 +70,7 @@ struct Arriving {
     proposed: Option<Proposed>,
     answer: Answered,
     within: Duration,
+    began: Instant,
 }
 
 /// What an answer says of its append.
@@ -93,8 +95,13 @@ impl BatchCall {
 
     async fn take_all(&mut self, requests: &mut Streaming<BatchAppendReq>) -> Result<(), Status> {
         loop {
+            let overdue = self.overdue_at();
             let request = tokio::select! {
                 request = requests.message() => request.map_err(status::of_incoming)?,
+                () = sleep_until(overdue.unwrap_or_else(Instant::now).into()), if overdue.is_some() => {
+                    self.refuse_overdue().await;
+                    continue;
+                }
                 () = self.sender.closed() => return Ok(()),
             };
             let Some(request) = request else {
@@ -102,6 +109,26 @@ impl BatchCall {
             };
             self.take(request).await?;
         }
+    }
+
+    /// When the append that has been arriving for longest must be whole.
+    fn overdue_at(&self) -> Option<Instant> {
+        let arriving = self.arriving.values();
+        let held = arriving.filter(|arriving| arriving.proposed.is_some());
+        let began = held.map(|arriving| arriving.began).min()?;
+        began.checked_add(self.shared.options.message_within)
+    }
+
+    /// Gives up appends whose rest has not come, and what they hold.
+    async fn refuse_overdue(&mut self) {
+        let mut arriving = std::mem::take(&mut self.arriving);
+        let within = self.shared.options.message_within;
+        for one in arriving.values_mut() {
+            if one.proposed.is_some() && one.began.elapsed() >= within {
+                self.refuse(one, Refused::Timeout).await;
+            }
+        }
+        self.arriving = arriving;
     }
 
     /// Takes one message; an error ends the call.
@@ -156,6 +183,7 @@ impl BatchCall {
                 stream_identifier: named.or(Some(StreamIdentifier::default())),
             },
             within: Duration::ZERO,
+            began: Instant::now(),
         };
         let begun = async {
             let options = options.ok_or_else(|| invalid("the options are missing"))?;
@@ -190,6 +218,7 @@ impl BatchCall {
             proposed,
             answer,
             within,
+            ..
         } = arriving;
         let Some(proposed) = proposed else {
             return Ok(());

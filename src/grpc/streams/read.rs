@@ -7,7 +7,7 @@ use super::asked::{PAGE_EVENTS, Read, ReadOf, Showing};
 use super::replies::{Chunk, Replies};
 use super::sight::Sight;
 use crate::access::Principal;
-use crate::engine::{Bounds, ReadError, ResolvedEvents, Store};
+use crate::engine::{Bounds, Looked, ReadError, ResolvedEvents, Store};
 use crate::grpc::convert::stream_identifier;
 use crate::grpc::wire::event_store::client::streams::ReadResp;
 use crate::grpc::wire::event_store::client::streams::read_resp::{Content, StreamNotFound};
@@ -18,6 +18,10 @@ use crate::model::{Direction, ReadFrom, Revision, StreamName};
 const CHUNK_EVENTS: usize = 256;
 /// or so many bytes of them.
 const CHUNK_LEN_BYTES: usize = 256 * 1024;
+/// What one step looks at, in events that the caller may not see; a stretch of the log without any
+/// event for him counts as many.
+const LOOKED_MAX: usize = 4096;
+const OF_STRETCH: usize = 1024;
 
 /// Begins a read. Its first chunk is its answer, and most often all of it.
 pub(super) async fn begin(
@@ -65,7 +69,11 @@ async fn go_on(shared: Shared, mut walk: Box<Walk>, sender: mpsc::Sender<Chunk<R
                 return;
             }
         };
-        if sender.send(Ok(step.messages)).await.is_err() {
+        let is_gone = match step.messages.is_empty() {
+            true => sender.is_closed(),
+            false => sender.send(Ok(step.messages)).await.is_err(),
+        };
+        if is_gone {
             return;
         }
         match step.end {
@@ -161,22 +169,27 @@ impl Walk {
 
     fn step(&mut self) -> Step {
         let mut messages = Vec::new();
-        let mut len_bytes = 0;
+        let (mut len_bytes, mut looked) = (0, 0);
         let end = loop {
-            if messages.len() >= CHUNK_EVENTS || len_bytes >= CHUNK_LEN_BYTES {
+            let is_full = messages.len() >= CHUNK_EVENTS || len_bytes >= CHUNK_LEN_BYTES;
+            if is_full || looked >= LOOKED_MAX {
                 break None;
             }
             let next = match self.left {
-                0 => None,
-                _ => self.events.next(),
+                0 => Ok(Looked::End),
+                _ => self.events.look(),
             };
             let event = match next {
-                None => {
+                Ok(Looked::Found(event)) => event,
+                Ok(Looked::Nothing) => {
+                    looked += OF_STRETCH;
+                    continue;
+                }
+                Ok(Looked::End) => {
                     messages.extend(self.last.take());
                     break Some(Ok(()));
                 }
-                Some(Err(error)) => break Some(Err(status::of_read(&error))),
-                Some(Ok(event)) => event,
+                Err(error) => break Some(Err(status::of_read(&error))),
             };
             len_bytes += event.len_bytes();
             match self.sight.show(event) {
@@ -184,7 +197,7 @@ impl Walk {
                     self.left -= 1;
                     messages.push(shown);
                 }
-                Ok(None) => {}
+                Ok(None) => looked += 1,
                 Err(error) => break Some(Err(error)),
             }
         };

@@ -78,6 +78,7 @@ impl From<Status> for Refused {
                 field: "request",
                 problem: status.message().to_owned(),
             },
+            Code::DeadlineExceeded => Self::Timeout,
             _ => Self::Status(status),
         }
     }

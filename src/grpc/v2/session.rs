@@ -8,12 +8,12 @@ use super::record::stream;
 use super::refused::{Refused, invalid};
 use super::transaction::{Transaction, allow, expected};
 use crate::access::Principal;
+use crate::grpc::Shared;
 use crate::grpc::auth::Wish;
 use crate::grpc::convert::{signed, told};
 use crate::grpc::wire::kurrentdb::protocol::v2::streams::{
     AppendRequest, AppendResponse, AppendSessionResponse,
 };
-use crate::grpc::{Shared, status};
 use crate::model::{ExpectedRevision, Revision, StreamName};
 
 /// Makes the append of a session.
@@ -24,7 +24,7 @@ pub(super) async fn append(
 ) -> Result<AppendSessionResponse, Refused> {
     let mut transaction = Transaction::default();
     let mut named = HashSet::new();
-    while let Some(request) = requests.message().await.map_err(status::of_incoming)? {
+    while let Some(request) = shared.owed(&mut requests).await? {
         let AppendRequest {
             stream: name,
             records,
