@@ -35,7 +35,7 @@
 //! * `index`: keys to the positions of their events: memory, tables, merges, rebuilding.
 //! * [`engine`]: the store: resolve, stage, sync, publish; reads; idempotence; stream metadata;
 //!   scavenging.
-//! * [`subscription`]: catch-up and live as one loop, and who is woken when.
+//! * [`subscription`]: catch-up and live as one loop, and who is woken when; consumer groups.
 //! * `protocol`: the native wire format, pure; `wire-format.md` describes it.
 //! * `tls`: certificates and keys from files, for both sides of a connection; reloading them.
 //! * `access`: users, and who may do what.

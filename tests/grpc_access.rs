@@ -50,7 +50,7 @@ const SERVICES: &[Service] = &[
     ),
     (
         "event_store.client.monitoring.Monitoring",
-        &[("Stats", Users)],
+        &[("Stats", Everybody)],
     ),
     (
         "event_store.client.streams.Streams",

@@ -144,5 +144,26 @@ async fn a_blank_login_stands_for_all_users() {
     users.create("anna", "secret").await.unwrap();
     let all = users.details("").await.unwrap();
     let logins: Vec<&str> = all.iter().map(|user| &*user.login_name).collect();
-    assert_eq!(logins, ["anna", "greta"]);
+    // Behind the two that are there where everybody may do everything.
+    assert_eq!(logins, ["admin", "ops", "greta", "anna"]);
+}
+
+#[tokio::test]
+async fn where_everybody_may_do_everything_the_two_that_clients_expect_are_there() {
+    let node = Served::start().await;
+    let mut users = Users::of(&node);
+    let logins = |found: Vec<UserDetails>| -> Vec<String> {
+        found.into_iter().map(|user| user.login_name).collect()
+    };
+    assert_eq!(logins(users.details("").await.unwrap()), ["admin", "ops"]);
+    users.create("greta", "secret").await.unwrap();
+    let all = users.details("").await.unwrap();
+    assert_eq!(logins(all), ["admin", "ops", "greta"]);
+    let ops = &users.details("ops").await.unwrap()[0];
+    assert_eq!(ops.groups, ["$ops"]);
+    // One that is made takes the place of the one that was expected.
+    users.create("admin", "secret").await.unwrap();
+    let admin = users.details("admin").await.unwrap();
+    assert_eq!((admin.len(), &*admin[0].groups[0]), (1, "clerks"));
+    assert_eq!(users.details("").await.unwrap().len(), 3);
 }

@@ -10,6 +10,7 @@
 mod auth;
 mod codec;
 mod convert;
+mod deadline;
 mod features;
 mod http;
 mod incoming;
@@ -32,7 +33,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{HeaderValue, Request, StatusCode, header};
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -220,6 +221,7 @@ fn router(shared: &Shared) -> Router {
         .merge(http::routes(shared))
         .fallback(unknown)
         .layer(map_response(async |response| codec::blame(response)))
+        .layer(from_fn(deadline::keep))
         .layer(from_fn_with_state(shared.metrics.clone(), metrics::count))
 }
 

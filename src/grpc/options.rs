@@ -40,12 +40,12 @@ pub struct GrpcOptions {
     pub write_within: Duration,
     /// How long a new connection may take to begin. Default: 10 s.
     pub hello_within: Duration,
-    /// How long a caller may take for a message that he owes: what begins a call, and the rest of an
-    /// append that has begun. Default: 30 s.
+    /// How long a caller may take for a message that he owes: what begins a call, and the rest of
+    /// an append that has begun. Default: 30 s.
     pub message_within: Duration,
     /// How often a connection on which nothing arrives is asked whether it lives. Default: 10 s.
     pub keep_alive_interval: Duration,
-    /// How long it may take to say so. Default: 10 s.
+    /// How long it may take to say so: a client that is busy may be slow. Default: 30 s.
     pub keep_alive_within: Duration,
     /// How long a shutdown waits for calls that are running. Default: 10 s.
     pub shutdown_within: Duration,
@@ -70,7 +70,7 @@ impl Default for GrpcOptions {
             hello_within: Duration::from_secs(10),
             message_within: Duration::from_secs(30),
             keep_alive_interval: Duration::from_secs(10),
-            keep_alive_within: Duration::from_secs(10),
+            keep_alive_within: Duration::from_secs(30),
             shutdown_within: Duration::from_secs(10),
         }
     }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::persistent::told_info;
 use super::wire::event_store::client::persistent_subscriptions::SubscriptionInfo;
 use super::{Shared, status};
-use crate::access::User;
+use crate::access::{Access, User, UserError};
 use crate::model::{
     ContentType, EventType, InvalidText, Position, RecordedEvent, Revision, StreamName, Timestamp,
 };
@@ -103,34 +103,58 @@ impl Shown {
     }
 }
 
-/// All users, the oldest first. Where there are none, because everybody may do everything, the two
-/// that clients expect are shown.
+/// Whom clients expect: login, name, group.
+const EXPECTED: [(&str, &str, &str); 2] = [
+    ("admin", "Administrator", "$admins"),
+    ("ops", "Operator", "$ops"),
+];
+
+/// All users, the oldest first. Where there need be none, because everybody may do everything, the
+/// two that clients expect are among them.
+pub(super) fn known_users(access: &Access) -> Vec<User> {
+    let mut users = access.users();
+    if access.is_open() {
+        for (login, full_name, group) in EXPECTED {
+            if users.iter().all(|user| user.login != login) {
+                users.push(User {
+                    login: login.to_owned(),
+                    full_name: full_name.to_owned(),
+                    groups: vec![group.to_owned()],
+                    disabled: false,
+                    created_us: 0,
+                    updated_us: 0,
+                    revision: 0,
+                });
+            }
+        }
+    }
+    users.sort_by(|one, other| (one.created_us, &one.login).cmp(&(other.created_us, &other.login)));
+    users
+}
+
+/// One of them.
+pub(super) fn known_user(access: &Access, login: &str) -> Result<User, UserError> {
+    let mut users = known_users(access).into_iter();
+    let user = users.find(|user| user.login == login);
+    user.ok_or_else(|| UserError::NotFound(login.to_owned()))
+}
+
 async fn users(shared: &Shared) -> Result<Vec<Shown>, Status> {
     let access = shared.access.clone();
-    let mut users = shared.blocking(move || access.users()).await?;
-    users.sort_by(|one, other| (one.created_us, &one.login).cmp(&(other.created_us, &other.login)));
-    let mut logins: Vec<(String, i64)> = Vec::new();
-    if shared.access.is_open() {
-        let expected = ["admin", "ops"].into_iter();
-        let lacking = expected.filter(|login| users.iter().all(|user| user.login != *login));
-        logins.extend(lacking.map(|login| (login.to_owned(), 0)));
-    }
-    logins.extend(users.into_iter().map(|user| (user.login, user.created_us)));
-    let shown = (0..)
-        .zip(logins)
-        .map(|(revision, (login, created_us))| Shown {
-            event_type: "$User",
-            revision,
-            created_us,
-            data: login,
-            metadata: String::new(),
-        });
+    let users = shared.blocking(move || known_users(&access)).await?;
+    let shown = (0..).zip(users).map(|(revision, user)| Shown {
+        event_type: "$User",
+        revision,
+        created_us: user.created_us,
+        data: user.login,
+        metadata: String::new(),
+    });
     Ok(shown.collect())
 }
 
 async fn user(shared: &Shared, login: &str) -> Result<Vec<Shown>, Status> {
     let (access, login) = (shared.access.clone(), login.to_owned());
-    let user = shared.blocking(move || access.user(&login)).await?;
+    let user = shared.blocking(move || known_user(&access, &login)).await?;
     Ok(user.ok().map(shown_user).into_iter().collect())
 }
 

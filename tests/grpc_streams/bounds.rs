@@ -5,13 +5,14 @@ use std::time::Duration;
 use annal::{Append, EventType, ExpectedRevision, GrpcOptions, NewEvent, StoreOptions, StreamName};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 
 use crate::grpc_client::Served;
 use crate::grpc_client::append::{ANY, messages as begun};
 use crate::grpc_client::group::{group, settings};
 use crate::grpc_client::read::{SOON, by_regex, of_all, of_stream};
 use crate::grpc_client::v1::Empty;
+use crate::grpc_client::v1::streams::ReadReq;
 use crate::grpc_client::v1::streams::read_req::options::filter_options::{Filter, Window};
 use crate::grpc_client::wire::kurrentdb::protocol::v2::streams::AppendRequest;
 use crate::grpc_client::wire::kurrentdb::protocol::v2::streams::streams_service_client::StreamsServiceClient;
@@ -99,4 +100,37 @@ async fn who_owes_a_message_has_so_long_for_it() {
     }
     let call = streams.append(ReceiverStream::new(messages));
     assert_eq!(ended(call).await, late);
+}
+
+#[tokio::test]
+async fn a_call_ends_when_its_caller_waits_no_longer() {
+    let mut options = GrpcOptions::default();
+    options.subscriptions_max = 1;
+    let served = Served::with(StoreOptions::default(), options).await;
+    served.fill("a", 3).await;
+    let follow = |within| {
+        let options = Some(of_stream("a").follow());
+        let mut request = Request::new(ReadReq { options });
+        request.set_timeout(within);
+        request
+    };
+    // It has come this far, and its place is free again as soon as it ends.
+    for _ in 0..3 {
+        let mut streams = served.streams();
+        let told = loop {
+            match streams.read(follow(Duration::from_millis(200))).await {
+                Ok(told) => break told,
+                Err(busy) => assert_eq!(busy.code(), Code::Unavailable),
+            }
+        };
+        let mut told = told.into_inner();
+        let mut count = 0;
+        let ended = loop {
+            match tokio::time::timeout(SOON, told.message()).await.unwrap() {
+                Ok(_) => count += 1,
+                Err(status) => break status,
+            }
+        };
+        assert_eq!((count, ended.code()), (5, Code::DeadlineExceeded));
+    }
 }

@@ -7,8 +7,6 @@ use tokio::time::sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
-use crate::access::Call;
-use crate::grpc::auth::Wish;
 use crate::grpc::wire::event_store::client::monitoring as wire;
 use crate::grpc::{Shared, status};
 use wire::monitoring_server;
@@ -31,7 +29,8 @@ impl monitoring_server::Monitoring for Monitoring {
         request: Request<wire::StatsReq>,
     ) -> Result<Response<Self::StatsStream>, Status> {
         let shared = self.shared.clone();
-        shared.admit(&request, Wish::Call(Call::Statistics)).await?;
+        // Whoever he is, but not if he only pretends to be.
+        shared.caller(&request).await?;
         let period = Duration::from_millis(request.into_inner().refresh_time_period_in_ms);
         let period = period.clamp(PERIODS.0, PERIODS.1);
         let (sender, told) = mpsc::channel(1);

@@ -12,6 +12,7 @@ use crate::access::{Access, Call, NewUser, Password, User, UserError};
 use crate::grpc::Shared;
 use crate::grpc::auth::Wish;
 use crate::grpc::status::{self, exception};
+use crate::grpc::system::{known_user, known_users};
 use crate::grpc::wire::event_store::client::users as wire;
 use wire::details_resp::UserDetails;
 use wire::details_resp::user_details::DateTime;
@@ -149,8 +150,8 @@ impl users_server::Users for Users {
         let asked = request.into_inner().options.ok_or_else(options_missing)?;
         let login = asked.login_name;
         let users = match login.trim().is_empty() {
-            true => self.with(|access| Ok(access.users())).await?,
-            false => vec![self.with(move |access| access.user(&login)).await?],
+            true => self.with(|access| Ok(known_users(access))).await?,
+            false => vec![self.with(move |access| known_user(access, &login)).await?],
         };
         let told = users.into_iter().map(|user| Ok(details(user)));
         Ok(Response::new(Box::pin(tokio_stream::iter(told))))

@@ -96,9 +96,10 @@ impl BatchCall {
     async fn take_all(&mut self, requests: &mut Streaming<BatchAppendReq>) -> Result<(), Status> {
         loop {
             let overdue = self.overdue_at();
+            let given_up = sleep_until(overdue.unwrap_or_else(Instant::now).into());
             let request = tokio::select! {
                 request = requests.message() => request.map_err(status::of_incoming)?,
-                () = sleep_until(overdue.unwrap_or_else(Instant::now).into()), if overdue.is_some() => {
+                () = given_up, if overdue.is_some() => {
                     self.refuse_overdue().await;
                     continue;
                 }

