@@ -14,8 +14,7 @@ use crate::grpc_client::read::{SOON, by_regex, of_all, of_stream};
 use crate::grpc_client::v1::Empty;
 use crate::grpc_client::v1::streams::ReadReq;
 use crate::grpc_client::v1::streams::read_req::options::filter_options::{Filter, Window};
-use crate::grpc_client::wire::kurrentdb::protocol::v2::streams::AppendRequest;
-use crate::grpc_client::wire::kurrentdb::protocol::v2::streams::streams_service_client::StreamsServiceClient;
+use crate::grpc_client::wire::kurrentdb::protocol::v2;
 
 #[tokio::test]
 async fn a_read_that_finds_nothing_lets_others_read_meanwhile() {
@@ -91,9 +90,10 @@ async fn who_owes_a_message_has_so_long_for_it() {
     assert_eq!(ended(groups.read(messages)).await, late);
     let (_held, messages) = silent();
     assert_eq!(ended(streams.append(messages)).await, late);
-    let (_held, messages) = silent::<AppendRequest>();
-    let mut v2 = StreamsServiceClient::new(served.channel());
-    assert_eq!(ended(v2.append_session(messages)).await, late);
+    let (_held, messages) = silent::<v2::streams::AppendRequest>();
+    let channel = served.channel();
+    let mut second = v2::streams::streams_service_client::StreamsServiceClient::new(channel);
+    assert_eq!(ended(second.append_session(messages)).await, late);
     let (sender, messages) = mpsc::channel(2);
     for message in begun("a", Some(ANY), Vec::new()) {
         sender.send(message).await.unwrap();
