@@ -16,6 +16,8 @@ mod common;
 mod damage;
 #[path = "simulation/dice.rs"]
 mod dice;
+#[path = "simulation/exhaustive.rs"]
+mod exhaustive;
 #[path = "simulation/faults.rs"]
 mod faults;
 #[path = "simulation/follower.rs"]
@@ -42,7 +44,7 @@ const SEEDS: u64 = 2_000;
 /// Every so many seeds, one is lived twice, and must be the same.
 const TWICE: u64 = 100;
 
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     let given = std::env::var(name).ok()?;
     let parsed = match given.strip_prefix("0x") {
         Some(hexadecimal) => u64::from_str_radix(hexadecimal, 16),
@@ -89,7 +91,9 @@ fn no_life_loses_doubles_reorders_or_invents_anything() {
                     }
                     let lived = catch_unwind(|| live(first + seed, 40));
                     let Ok((lived, trace)) = lived else {
-                        failed.store(true, Ordering::Relaxed);
+                        if !failed.swap(true, Ordering::Relaxed) {
+                            eprintln!("a seed failed after {} seeds", seed + 1);
+                        }
                         break;
                     };
                     mine.add(&lived);

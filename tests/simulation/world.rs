@@ -131,8 +131,13 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
-        let mut dice = Dice::new(seed);
-        let mix = Mix::draw(&mut dice);
+        let mix = Mix::draw(&mut Dice::new(seed));
+        Self::of(mix, seed)
+    }
+
+    /// The life of a seed that is as it is told.
+    pub(crate) fn of(mix: Mix, seed: u64) -> Self {
+        let dice = Dice::new(!seed);
         let disk = MemoryDisk::new();
         if let Some(block) = mix.fragile {
             disk.set_fragile_blocks(block);
@@ -194,7 +199,7 @@ impl World {
         }
     }
 
-    fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         if self.trouble != Trouble::None {
             self.lose();
         }
@@ -208,7 +213,7 @@ impl World {
         }
     }
 
-    fn take(&mut self, operation: Operation) {
+    pub(crate) fn take(&mut self, operation: Operation) {
         match operation {
             Operation::Ask => {
                 let ask = self.workload.ask(&mut self.dice, &self.mix);
@@ -380,9 +385,57 @@ impl World {
         self.store = None;
     }
 
+    /// Ends in order, and is not opened again.
+    pub(crate) fn close(&mut self) {
+        self.followers.iter_mut().for_each(Follower::lose);
+        self.store.take().unwrap().close().unwrap();
+    }
+
+    /// Ends without warning, and is not opened again.
+    pub(crate) fn leave(&mut self) {
+        let found = self.disk.snapshot();
+        self.end_process();
+        self.disk = found;
+    }
+
+    /// Another life that goes on from the same place, on a disk of its own. Nobody has the store
+    /// open.
+    pub(crate) fn fork(&self) -> Self {
+        let disk = self.disk.snapshot();
+        Self {
+            dice: self.dice.clone(),
+            mix: self.mix.clone(),
+            probe: ProbeDisk::new(Arc::new(disk.clone())),
+            disk,
+            host: Arc::new(SimulatedHost::new(1)),
+            store: None,
+            reference: self.reference.clone(),
+            pending: self.pending.clone(),
+            asked: self.asked.clone(),
+            workload: Workload::new(),
+            followers: INTERESTS.map(Follower::new).into(),
+            trouble: Trouble::None,
+            deceived: false,
+            over: false,
+            floor: self.floor,
+            before_last: self.before_last,
+            forgiven: 0,
+            token: self.token,
+            committed_us: self.committed_us,
+            trace: String::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Begins anew, before there was a store.
+    pub(crate) fn forget(&mut self) {
+        self.end_process();
+        self.disk = MemoryDisk::new();
+    }
+
     /// After each step: if something has struck, the process ends in one of its ways, or goes on
     /// with a disk that works again.
-    fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         if self.over || self.trouble == Trouble::None {
             return;
         }
@@ -435,7 +488,7 @@ impl World {
         self.forgiven = self.probe.failures();
     }
 
-    fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.counts.restarts += 1;
         self.followers.iter_mut().for_each(Follower::lose);
         let closed = self.store.take().unwrap().close();
@@ -504,7 +557,7 @@ impl World {
     }
 
     /// What was shown once stays.
-    fn see(&mut self, end: Option<Position>) {
+    pub(crate) fn see(&mut self, end: Option<Position>) {
         let Some(end) = end else { return };
         if self.deceived {
             return;
@@ -529,18 +582,18 @@ impl World {
         self.pending.clear();
     }
 
-    fn new_probe(&mut self) {
+    pub(crate) fn new_probe(&mut self) {
         self.probe = ProbeDisk::new(Arc::new(self.disk.clone()));
         self.forgiven = 0;
     }
 
-    fn try_open(&self) -> Result<Store, OpenError> {
+    pub(crate) fn try_open(&self) -> Result<Store, OpenError> {
         let disk: Arc<dyn Disk> = Arc::new(self.probe.clone());
         Store::open_on(disk, self.host.clone(), self.mix.options.clone())
     }
 
     /// Opens the store for good, and finds out what became of the requests that nobody answered.
-    fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.new_probe();
         let store = match self.try_open() {
             Ok(store) => store,
