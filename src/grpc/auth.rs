@@ -81,6 +81,18 @@ impl Shared {
         self.allow(&caller, wish).await?;
         Ok(caller)
     }
+
+    /// What a request asks for, which the protocol wraps in options, if its caller may ask for it.
+    pub(super) async fn asked<T, O>(
+        &self,
+        request: Request<T>,
+        call: Call,
+        options: impl FnOnce(T) -> Option<O>,
+    ) -> Result<O, Status> {
+        self.admit(&request, Wish::Call(call)).await?;
+        let missing = || status::invalid("the request has no options");
+        options(request.into_inner()).ok_or_else(missing)
+    }
 }
 
 /// What a caller is told who may not do something, or of whom it cannot be found out.

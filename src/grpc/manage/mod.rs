@@ -7,14 +7,13 @@ pub(super) mod operations;
 pub(super) mod projections;
 pub(super) mod users;
 
-use tonic::Status;
 use tonic::service::Routes;
 
+use super::Shared;
 use super::wire::event_store::client::monitoring::monitoring_server::MonitoringServer;
 use super::wire::event_store::client::operations::operations_server::OperationsServer;
 use super::wire::event_store::client::projections::projections_server::ProjectionsServer;
 use super::wire::event_store::client::users::users_server::UsersServer;
-use super::{Shared, status};
 
 /// Adds all of them.
 pub(super) fn add(routes: Routes, shared: &Shared) -> Routes {
@@ -30,9 +29,4 @@ pub(super) fn add(routes: Routes, shared: &Shared) -> Routes {
             shared(),
         )))
         .add_service(UsersServer::new(users::Users { shared: shared() }))
-}
-
-/// The protocol wraps every request in options.
-fn options_missing() -> Status {
-    status::invalid("the request has no options")
 }

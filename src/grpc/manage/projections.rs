@@ -12,7 +12,6 @@ use prost_types::{Struct, Value};
 use tokio_stream::Stream;
 use tonic::{Code, Request, Response, Status};
 
-use super::options_missing;
 use crate::access::Call;
 use crate::engine::ProjectionState;
 use crate::grpc::auth::Wish;
@@ -111,8 +110,10 @@ impl projections_server::Projections for Projections {
         request: Request<wire::CreateReq>,
     ) -> Result<Response<wire::CreateResp>, Status> {
         use wire::create_req::options::Mode;
-        self.admit(&request, Call::ManageProjections).await?;
-        let options = request.into_inner().options.ok_or_else(options_missing)?;
+        let options = self
+            .shared
+            .asked(request, Call::ManageProjections, |asked| asked.options)
+            .await?;
         let name = match &options.mode {
             Some(Mode::Continuous(continuous)) => &*continuous.name,
             Some(Mode::Transient(transient)) => &*transient.name,
@@ -132,8 +133,10 @@ impl projections_server::Projections for Projections {
         &self,
         request: Request<wire::UpdateReq>,
     ) -> Result<Response<wire::UpdateResp>, Status> {
-        self.admit(&request, Call::ManageProjections).await?;
-        let options = request.into_inner().options.ok_or_else(options_missing)?;
+        let options = self
+            .shared
+            .asked(request, Call::ManageProjections, |asked| asked.options)
+            .await?;
         Err(refused(&options.name, "changed")?)
     }
 
@@ -141,8 +144,10 @@ impl projections_server::Projections for Projections {
         &self,
         request: Request<wire::DeleteReq>,
     ) -> Result<Response<wire::DeleteResp>, Status> {
-        self.admit(&request, Call::DeleteProjections).await?;
-        let options = request.into_inner().options.ok_or_else(options_missing)?;
+        let options = self
+            .shared
+            .asked(request, Call::DeleteProjections, |asked| asked.options)
+            .await?;
         Err(refused(&options.name, "deleted")?)
     }
 
@@ -151,8 +156,10 @@ impl projections_server::Projections for Projections {
         request: Request<wire::StatisticsReq>,
     ) -> Result<Response<Self::StatisticsStream>, Status> {
         use wire::statistics_req::options::Mode;
-        self.admit(&request, Call::ManageProjections).await?;
-        let options = request.into_inner().options.ok_or_else(options_missing)?;
+        let options = self
+            .shared
+            .asked(request, Call::ManageProjections, |asked| asked.options)
+            .await?;
         let wanted = match options.mode {
             Some(Mode::Name(name)) => vec![find(&name)?],
             Some(Mode::All(Empty {}) | Mode::Continuous(Empty {})) => Projection::ALL.to_vec(),
@@ -182,8 +189,10 @@ impl projections_server::Projections for Projections {
         &self,
         request: Request<wire::DisableReq>,
     ) -> Result<Response<wire::DisableResp>, Status> {
-        self.admit(&request, Call::ManageProjections).await?;
-        let options = request.into_inner().options.ok_or_else(options_missing)?;
+        let options = self
+            .shared
+            .asked(request, Call::ManageProjections, |asked| asked.options)
+            .await?;
         let projection = find(&options.name)?;
         match options.write_checkpoint {
             true => self.aborted.lock().remove(&projection),
@@ -197,8 +206,10 @@ impl projections_server::Projections for Projections {
         &self,
         request: Request<wire::EnableReq>,
     ) -> Result<Response<wire::EnableResp>, Status> {
-        self.admit(&request, Call::ManageProjections).await?;
-        let options = request.into_inner().options.ok_or_else(options_missing)?;
+        let options = self
+            .shared
+            .asked(request, Call::ManageProjections, |asked| asked.options)
+            .await?;
         self.run(find(&options.name)?, true).await?;
         Ok(Response::new(wire::EnableResp {}))
     }
@@ -207,8 +218,10 @@ impl projections_server::Projections for Projections {
         &self,
         request: Request<wire::ResetReq>,
     ) -> Result<Response<wire::ResetResp>, Status> {
-        self.admit(&request, Call::ManageProjections).await?;
-        let options = request.into_inner().options.ok_or_else(options_missing)?;
+        let options = self
+            .shared
+            .asked(request, Call::ManageProjections, |asked| asked.options)
+            .await?;
         find(&options.name)?;
         Ok(Response::new(wire::ResetResp {}))
     }
@@ -217,8 +230,10 @@ impl projections_server::Projections for Projections {
         &self,
         request: Request<wire::StateReq>,
     ) -> Result<Response<wire::StateResp>, Status> {
-        self.admit(&request, Call::ManageProjections).await?;
-        let options = request.into_inner().options.ok_or_else(options_missing)?;
+        let options = self
+            .shared
+            .asked(request, Call::ManageProjections, |asked| asked.options)
+            .await?;
         find(&options.name)?;
         Ok(Response::new(wire::StateResp {
             state: Some(empty_object()),
@@ -229,8 +244,10 @@ impl projections_server::Projections for Projections {
         &self,
         request: Request<wire::ResultReq>,
     ) -> Result<Response<wire::ResultResp>, Status> {
-        self.admit(&request, Call::ManageProjections).await?;
-        let options = request.into_inner().options.ok_or_else(options_missing)?;
+        let options = self
+            .shared
+            .asked(request, Call::ManageProjections, |asked| asked.options)
+            .await?;
         find(&options.name)?;
         Ok(Response::new(wire::ResultResp {
             result: Some(empty_object()),

@@ -7,10 +7,8 @@ use std::pin::Pin;
 use tokio_stream::Stream;
 use tonic::{Code, Request, Response, Status};
 
-use super::options_missing;
 use crate::access::{Access, Call, NewUser, Password, User, UserError};
 use crate::grpc::Shared;
-use crate::grpc::auth::Wish;
 use crate::grpc::status::{self, exception};
 use crate::grpc::system::{known_user, known_users};
 use crate::grpc::wire::event_store::client::users as wire;
@@ -25,11 +23,6 @@ pub(in crate::grpc) struct Users {
 }
 
 impl Users {
-    async fn admit<T>(&self, request: &Request<T>, call: Call) -> Result<(), Status> {
-        self.shared.admit(request, Wish::Call(call)).await?;
-        Ok(())
-    }
-
     /// Does something with the users, on a thread that may wait.
     async fn with<T: Send + 'static>(
         &self,
@@ -84,8 +77,10 @@ impl users_server::Users for Users {
         &self,
         request: Request<wire::CreateReq>,
     ) -> Result<Response<wire::CreateResp>, Status> {
-        self.admit(&request, Call::ManageUsers).await?;
-        let asked = request.into_inner().options.ok_or_else(options_missing)?;
+        let asked = self
+            .shared
+            .asked(request, Call::ManageUsers, |asked| asked.options)
+            .await?;
         let user = NewUser {
             login: asked.login_name,
             full_name: asked.full_name,
@@ -100,8 +95,10 @@ impl users_server::Users for Users {
         &self,
         request: Request<wire::UpdateReq>,
     ) -> Result<Response<wire::UpdateResp>, Status> {
-        self.admit(&request, Call::ManageUsers).await?;
-        let asked = request.into_inner().options.ok_or_else(options_missing)?;
+        let asked = self
+            .shared
+            .asked(request, Call::ManageUsers, |asked| asked.options)
+            .await?;
         self.with(move |access| {
             access.update_user(&asked.login_name, &asked.full_name, asked.groups)
         })
@@ -113,8 +110,10 @@ impl users_server::Users for Users {
         &self,
         request: Request<wire::DeleteReq>,
     ) -> Result<Response<wire::DeleteResp>, Status> {
-        self.admit(&request, Call::ManageUsers).await?;
-        let asked = request.into_inner().options.ok_or_else(options_missing)?;
+        let asked = self
+            .shared
+            .asked(request, Call::ManageUsers, |asked| asked.options)
+            .await?;
         self.with(move |access| access.delete_user(&asked.login_name))
             .await?;
         Ok(Response::new(wire::DeleteResp {}))
@@ -124,8 +123,10 @@ impl users_server::Users for Users {
         &self,
         request: Request<wire::DisableReq>,
     ) -> Result<Response<wire::DisableResp>, Status> {
-        self.admit(&request, Call::ManageUsers).await?;
-        let asked = request.into_inner().options.ok_or_else(options_missing)?;
+        let asked = self
+            .shared
+            .asked(request, Call::ManageUsers, |asked| asked.options)
+            .await?;
         self.with(move |access| access.disable_user(&asked.login_name))
             .await?;
         Ok(Response::new(wire::DisableResp {}))
@@ -135,8 +136,10 @@ impl users_server::Users for Users {
         &self,
         request: Request<wire::EnableReq>,
     ) -> Result<Response<wire::EnableResp>, Status> {
-        self.admit(&request, Call::ManageUsers).await?;
-        let asked = request.into_inner().options.ok_or_else(options_missing)?;
+        let asked = self
+            .shared
+            .asked(request, Call::ManageUsers, |asked| asked.options)
+            .await?;
         self.with(move |access| access.enable_user(&asked.login_name))
             .await?;
         Ok(Response::new(wire::EnableResp {}))
@@ -146,8 +149,10 @@ impl users_server::Users for Users {
         &self,
         request: Request<wire::DetailsReq>,
     ) -> Result<Response<Self::DetailsStream>, Status> {
-        self.admit(&request, Call::InspectUsers).await?;
-        let asked = request.into_inner().options.ok_or_else(options_missing)?;
+        let asked = self
+            .shared
+            .asked(request, Call::InspectUsers, |asked| asked.options)
+            .await?;
         let login = asked.login_name;
         let users = match login.trim().is_empty() {
             true => self.with(|access| Ok(known_users(access))).await?,
@@ -161,8 +166,10 @@ impl users_server::Users for Users {
         &self,
         request: Request<wire::ChangePasswordReq>,
     ) -> Result<Response<wire::ChangePasswordResp>, Status> {
-        self.admit(&request, Call::ChangePassword).await?;
-        let asked = request.into_inner().options.ok_or_else(options_missing)?;
+        let asked = self
+            .shared
+            .asked(request, Call::ChangePassword, |asked| asked.options)
+            .await?;
         let current = Password::new(asked.current_password);
         let new = Password::new(asked.new_password);
         self.with(move |access| access.change_password(&asked.login_name, &current, &new))
@@ -174,8 +181,10 @@ impl users_server::Users for Users {
         &self,
         request: Request<wire::ResetPasswordReq>,
     ) -> Result<Response<wire::ResetPasswordResp>, Status> {
-        self.admit(&request, Call::ManageUsers).await?;
-        let asked = request.into_inner().options.ok_or_else(options_missing)?;
+        let asked = self
+            .shared
+            .asked(request, Call::ManageUsers, |asked| asked.options)
+            .await?;
         let new = Password::new(asked.new_password);
         self.with(move |access| access.reset_password(&asked.login_name, &new))
             .await?;

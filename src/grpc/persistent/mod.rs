@@ -129,10 +129,6 @@ fn settle(groups: &Groups, source: &GroupSource, name: &GroupName) -> Done<()> {
     Ok(())
 }
 
-fn options_missing() -> Status {
-    status::invalid("the request has no options")
-}
-
 #[tonic::async_trait]
 impl persistent_subscriptions_server::PersistentSubscriptions for PersistentSubscriptions {
     type ReadStream = Pin<Box<dyn Stream<Item = Result<wire::ReadResp, Status>> + Send>>;
@@ -141,10 +137,10 @@ impl persistent_subscriptions_server::PersistentSubscriptions for PersistentSubs
         &self,
         request: Request<wire::CreateReq>,
     ) -> Result<Response<wire::CreateResp>, Status> {
-        self.shared
-            .admit(&request, Wish::Call(Call::ManageGroups))
+        let options = self
+            .shared
+            .asked(request, Call::ManageGroups, |asked| asked.options)
             .await?;
-        let options = request.into_inner().options.ok_or_else(options_missing)?;
         let asked = asked::group(options)?;
         self.shared
             .with_group(asked.target, move |groups, source, name| {
@@ -159,10 +155,10 @@ impl persistent_subscriptions_server::PersistentSubscriptions for PersistentSubs
         &self,
         request: Request<wire::UpdateReq>,
     ) -> Result<Response<wire::UpdateResp>, Status> {
-        self.shared
-            .admit(&request, Wish::Call(Call::ManageGroups))
+        let options = self
+            .shared
+            .asked(request, Call::ManageGroups, |asked| asked.options)
             .await?;
-        let options = request.into_inner().options.ok_or_else(options_missing)?;
         let asked = asked::group(options)?;
         self.shared
             .with_group(asked.target, move |groups, source, name| {
@@ -178,10 +174,10 @@ impl persistent_subscriptions_server::PersistentSubscriptions for PersistentSubs
         request: Request<wire::DeleteReq>,
     ) -> Result<Response<wire::DeleteResp>, Status> {
         use wire::delete_req::options::StreamOption;
-        self.shared
-            .admit(&request, Wish::Call(Call::ManageGroups))
+        let options = self
+            .shared
+            .asked(request, Call::ManageGroups, |asked| asked.options)
             .await?;
-        let options = request.into_inner().options.ok_or_else(options_missing)?;
         let stream = options.stream_option.map(|option| match option {
             StreamOption::StreamIdentifier(stream) => Some(stream),
             StreamOption::All(Empty {}) => None,
@@ -206,10 +202,10 @@ impl persistent_subscriptions_server::PersistentSubscriptions for PersistentSubs
         request: Request<wire::GetInfoReq>,
     ) -> Result<Response<wire::GetInfoResp>, Status> {
         use wire::get_info_req::options::StreamOption;
-        self.shared
-            .admit(&request, Wish::Call(Call::InspectGroups))
+        let options = self
+            .shared
+            .asked(request, Call::InspectGroups, |asked| asked.options)
             .await?;
-        let options = request.into_inner().options.ok_or_else(options_missing)?;
         let stream = options.stream_option.map(|option| match option {
             StreamOption::StreamIdentifier(stream) => Some(stream),
             StreamOption::All(Empty {}) => None,
@@ -228,10 +224,10 @@ impl persistent_subscriptions_server::PersistentSubscriptions for PersistentSubs
         &self,
         request: Request<wire::ReplayParkedReq>,
     ) -> Result<Response<wire::ReplayParkedResp>, Status> {
-        self.shared
-            .admit(&request, Wish::Call(Call::ManageGroups))
+        let options = self
+            .shared
+            .asked(request, Call::ManageGroups, |asked| asked.options)
             .await?;
-        let options = request.into_inner().options.ok_or_else(options_missing)?;
         let (target, stop_at) = asked::parked(options)?;
         self.shared
             .with_group(target, move |groups, source, name| {
@@ -245,10 +241,10 @@ impl persistent_subscriptions_server::PersistentSubscriptions for PersistentSubs
         &self,
         request: Request<wire::TruncateParkedReq>,
     ) -> Result<Response<wire::TruncateParkedResp>, Status> {
-        self.shared
-            .admit(&request, Wish::Call(Call::ManageGroups))
+        let options = self
+            .shared
+            .asked(request, Call::ManageGroups, |asked| asked.options)
             .await?;
-        let options = request.into_inner().options.ok_or_else(options_missing)?;
         let (target, stop_at) = asked::parked(options)?;
         self.shared
             .with_group(target, move |groups, source, name| {
@@ -262,10 +258,10 @@ impl persistent_subscriptions_server::PersistentSubscriptions for PersistentSubs
         &self,
         request: Request<wire::ListReq>,
     ) -> Result<Response<wire::ListResp>, Status> {
-        self.shared
-            .admit(&request, Wish::Call(Call::InspectGroups))
+        let options = self
+            .shared
+            .asked(request, Call::InspectGroups, |asked| asked.options)
             .await?;
-        let options = request.into_inner().options.ok_or_else(options_missing)?;
         let found = self.shared.group_infos(asked::listed(options)?).await?;
         Ok(Response::new(wire::ListResp {
             subscriptions: found.into_iter().map(told::info).collect(),
