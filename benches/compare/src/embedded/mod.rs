@@ -46,7 +46,6 @@ pub enum Embedded {
     /// redb, a copy-on-write B-tree in Rust.
     Redb,
     /// RocksDB, an LSM tree in C++.
-    #[cfg(feature = "rocksdb")]
     RocksDb,
 }
 
@@ -58,7 +57,6 @@ impl Embedded {
             Self::Annal => crate::report::summary::OURS,
             Self::Fjall => "fjall",
             Self::Redb => "redb",
-            #[cfg(feature = "rocksdb")]
             Self::RocksDb => "RocksDB",
         }
     }
@@ -72,6 +70,8 @@ impl Embedded {
             Self::Redb => Box::new(redb::Redb::open(folder)?),
             #[cfg(feature = "rocksdb")]
             Self::RocksDb => Box::new(rocksdb::RocksDb::open(folder)?),
+            #[cfg(not(feature = "rocksdb"))]
+            Self::RocksDb => anyhow::bail!("the harness was built without it"),
         })
     }
 }
