@@ -1,0 +1,135 @@
+//! What the manifest promises: either copy is enough, and what is newer is refused.
+
+use super::*;
+use crate::format::footer::{CreatedRange, Mark};
+use crate::format::unit::Place;
+use proptest::prelude::*;
+
+fn manifest(segments: u32) -> ManifestData {
+    let segment = |id| SealedSegment {
+        id,
+        first_position: Position(u64::from(id) * 10),
+        events: 10,
+        len_bytes: 9999,
+        footer_offset: 8192,
+        created: CreatedRange {
+            min_us: -1,
+            max_us: 5,
+        },
+        mark: Mark {
+            checksum: 1,
+            epoch: 2,
+            committed_us: 3,
+        },
+        digest: [7; 32],
+        rewrite: id.is_multiple_of(2).then_some(Rewrite {
+            number: id + 1,
+            keys_len: 9,
+            keys_checksum: 8,
+        }),
+    };
+    ManifestData {
+        generation: 9,
+        epoch: 4,
+        next_segment: segments + 2,
+        next_table: 6,
+        indexed_to: Position(3),
+        sealed: (0..segments).map(segment).collect(),
+        unsealed: vec![segments, segments + 1],
+        checkpoint: Some(CheckpointEntry {
+            number: 2,
+            len_bytes: 77,
+            place: Place {
+                segment: segments,
+                offset: 5000,
+            },
+            position: Position(12),
+        }),
+        tables: vec![TableEntry {
+            id: 5,
+            level: 1,
+            first: Position(0),
+            end: Position(3),
+            len_bytes: 1 << 40,
+            digest: [8; 32],
+        }],
+        state: (segments > 0).then_some(StateEntry {
+            since: 1,
+            number: 2,
+            len_bytes: 3,
+            place: Place {
+                segment: 4,
+                offset: 5,
+            },
+            position: Position(6),
+            mark: Mark::START,
+        }),
+        extensions: vec![Extension {
+            kind: 3,
+            bytes: b"later".to_vec(),
+        }],
+    }
+}
+
+#[test]
+fn a_manifest_survives_the_loss_of_either_copy() {
+    for segments in [0, 3, 100] {
+        let manifest = manifest(segments);
+        let bytes = manifest.encode();
+        assert_eq!(ManifestData::decode(&bytes), Ok(manifest.clone()));
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            assert_eq!(
+                ManifestData::decode(&damaged).as_ref(),
+                Ok(&manifest),
+                "{at}"
+            );
+        }
+        let mut damaged = bytes.clone();
+        damaged[20] ^= 1;
+        damaged[bytes.len() / 2 + 20] ^= 1;
+        assert!(ManifestData::decode(&damaged).is_err());
+    }
+}
+
+#[test]
+fn a_mandatory_extension_that_is_unknown_is_refused() {
+    let mut newer = manifest(1);
+    newer.extensions[0].kind = EXTENSION_REWRITES + 1;
+    assert_eq!(
+        ManifestData::decode(&newer.encode()),
+        Err(FormatError::Newer(WHAT))
+    );
+}
+
+#[test]
+fn the_tables_of_the_document_have_the_lengths_that_are_written() {
+    let sealed = manifest(1).encode().len() - manifest(0).encode().len();
+    assert!(sealed.is_multiple_of(COPY_ALIGN_BYTES));
+    let mut out = Vec::new();
+    manifest(1).sealed[0].put(&mut out);
+    assert_eq!(out.len(), SEALED_FIELDS[10].end());
+    out.clear();
+    manifest(1).checkpoint.unwrap().put(&mut out);
+    assert_eq!(out.len(), CHECKPOINT_FIELDS[4].end());
+    out.clear();
+    manifest(1).tables[0].put(&mut out);
+    assert_eq!(out.len(), TABLE_FIELDS[5].end());
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_decoder_panic(
+        mut bytes in proptest::collection::vec(any::<u8>(), 0..300), enclosed: bool,
+    ) {
+        if enclosed {
+            let len = short(bytes.len() + envelope::VERSION.end());
+            if let Some(length) = bytes.first_chunk_mut() {
+                *length = len.to_le_bytes();
+            }
+            bytes = envelope::enclose(MAGIC, VERSION, &bytes).repeat(2);
+        }
+        let _outcome = ManifestData::decode(&bytes);
+    }
+}
