@@ -208,6 +208,7 @@ impl Index {
     }
 
     /// Whether a table is missing, damaged, or of an older version.
+    #[cfg(test)]
     pub(crate) fn wants_rebuild(&self) -> bool {
         let layers = self.shared.layers();
         let mut slots = layers.slots.iter();
@@ -367,19 +368,6 @@ impl Index {
         }
         Ok((ids, requests))
     }
-
-    /// Whether lookups of ids need not wait for the window to be read back.
-    pub(crate) fn window_ready(&self) -> bool {
-        self.shared.window_loaded.load(Ordering::Acquire)
-    }
-
-    /// Reads back the window of ids, if a start has left that to be done.
-    ///
-    /// # Errors
-    /// The disk's, and [`IndexError::Rebuilding`] while a table that holds ids is missing.
-    pub(crate) fn load_window(&self) -> Result<(), IndexError> {
-        self.shared.load_window()
-    }
 }
 
 /// Writes a memory part to a table of this number and level.
@@ -459,11 +447,7 @@ impl Shared {
             slots,
         });
         drop(layers);
-        if flushed {
-            drop(self.room.0.lock());
-            self.room.1.notify_all();
-            self.room_async.notify_waiters();
-        }
+        if flushed {}
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use crate::format::filter::KeyHasher;
 use crate::format::table::Kind;
 use crate::index::key::Posting;
 use crate::index::list::{Bound, Item, LEAF_ITEMS_MAX};
-use crate::model::{Revision, StreamMetadata};
+use crate::model::StreamMetadata;
 
 /// The index of a range of positions, in memory.
 #[derive(Debug)]
@@ -349,11 +349,6 @@ impl<'a> Found<'a> {
     /// The text of the key.
     pub(super) fn text(&self) -> &'a [u8] {
         self.part.text(self.entry)
-    }
-
-    /// How many positions there are.
-    pub(super) fn len(&self) -> usize {
-        self.len
     }
 
     /// Where the stream was closed for ever.

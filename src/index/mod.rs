@@ -9,12 +9,6 @@
 //! * nothing runs by itself: flushing and the other upkeep are steps that somebody calls, and no
 //!   step takes memory that grows with the log.
 
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "the surface is for the layers above"
-)]
-
 mod ids;
 mod keeper;
 mod key;
@@ -29,7 +23,6 @@ mod stage;
 mod table;
 mod view;
 
-pub(crate) use ids::SeenRequest;
 pub(crate) use keeper::Step;
 pub(crate) use key::{Key, Posting};
 pub(crate) use postings::Postings;
@@ -40,10 +33,9 @@ pub(crate) use view::{From, View};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 use thiserror::Error;
-use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::disk::Disk;
@@ -152,8 +144,6 @@ struct Shared {
     rules_end: AtomicU64,
     window_loaded: AtomicBool,
     window_load: Mutex<()>,
-    room: (Mutex<()>, Condvar),
-    room_async: Notify,
 }
 
 impl Index {
@@ -190,8 +180,6 @@ impl Index {
                 rebuilt: AtomicU64::new(0),
                 rules_end: AtomicU64::new(log.end().0),
                 window_load: Mutex::new(()),
-                room: (Mutex::new(()), Condvar::new()),
-                room_async: Notify::new(),
                 disk,
             }),
         };
@@ -241,20 +229,6 @@ impl Index {
     pub(crate) fn is_full(&self) -> bool {
         let layers = self.shared.layers();
         layers.filling.is_full() && layers.flushing.is_some()
-    }
-
-    /// Blocks until an append need not wait.
-    pub(crate) fn wait_for_room(&self) {
-        let (lock, changed) = &self.shared.room;
-        let mut guard = lock.lock();
-        while self.is_full() {
-            changed.wait(&mut guard);
-        }
-    }
-
-    /// Is notified when an append need not wait any more.
-    pub(crate) fn room(&self) -> &Notify {
-        &self.shared.room_async
     }
 
     /// Whether there is something to flush.

@@ -241,24 +241,6 @@ impl View {
         Ok(merged)
     }
 
-    /// The streams whose names begin with a prefix and lie behind `after`, at most `max`.
-    ///
-    /// # Errors
-    /// As [`Self::list`].
-    pub(crate) fn list_streams(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        max: usize,
-    ) -> Result<Vec<(String, StreamEntry)>, IndexError> {
-        let names = self.list(Kind::Stream, prefix, after, max)?;
-        let with_entry = |(name, _): (String, u64)| {
-            let entry = self.stream(&name)?;
-            Ok((name, entry))
-        };
-        names.into_iter().map(with_entry).collect()
-    }
-
     /// Committed positions, within the window, that may hold an event of this stream with one of
     /// these ids: the index of the id, and the position. Reading the event makes it sure.
     ///

@@ -6,12 +6,6 @@
 //!
 //! The layer has no threads. Whoever opens the log calls [`Log::keeper_step`] now and then.
 
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "the surface is for the layers above"
-)]
-
 mod block;
 mod cache;
 mod chunk;
@@ -51,7 +45,7 @@ pub(crate) use states::state_len_bytes;
 pub(crate) use unit_buffer::UnitBuffer;
 pub(crate) use units::Unit;
 pub use verify::{FileFinding, LogVerification, VerifyProgress};
-pub(crate) use writer::{CommittedUnit, LogWriter};
+pub(crate) use writer::LogWriter;
 
 use bytes::Bytes;
 
@@ -59,7 +53,6 @@ use crate::disk::{Disk, Host};
 use crate::format::rewrite::IndexKey;
 use crate::format::state::KnownRequest;
 use crate::format::store::Identity;
-use crate::format::unit::Place;
 use crate::log::shared::Shared;
 use crate::model::{Position, Timestamp};
 
@@ -148,7 +141,8 @@ impl Log {
     }
 
     /// The place behind the last durable unit.
-    pub(crate) fn place(&self) -> Place {
+    #[cfg(test)]
+    pub(crate) fn place(&self) -> crate::format::unit::Place {
         self.shared.state.read().place()
     }
 

@@ -12,7 +12,6 @@ use crate::disk::DiskFile;
 use crate::format::checksum::{ChecksumList, checksum};
 use crate::format::footer::{Digest, LEAF_EVENTS, Mark};
 use crate::format::manifest::{Rewrite, SealedSegment};
-use crate::format::names::FileName;
 use crate::format::record::Layout;
 use crate::format::rewrite::{IndexKey, KeptRun, RemovedKeys, RemovedKeysWriter, RewrittenTrailer};
 use crate::format::segment::{HEADER_LEN_BYTES, SegmentHeader, SegmentKind};

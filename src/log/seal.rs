@@ -29,11 +29,6 @@ pub(crate) struct PreparedCheckpoint {
 }
 
 impl PreparedCheckpoint {
-    /// Everything in front of this position is covered.
-    pub(crate) fn position(&self) -> Position {
-        self.entry.position
-    }
-
     /// Puts it into a manifest, and what belongs to it.
     pub(crate) fn name_in(&self, manifest: &mut ManifestData) {
         manifest.checkpoint = Some(self.entry);

@@ -138,7 +138,7 @@ impl Recent {
         }
     }
 
-    /// Keeps a unit, and lets the oldest ones go. Gives the run of its records.
+    /// Keeps a unit, and lets the oldest ones go.
     pub(super) fn push(
         &mut self,
         first: Position,
@@ -146,7 +146,7 @@ impl Recent {
         bytes: Bytes,
         records_end: usize,
         records: &[RecordEntry],
-    ) -> Run {
+    ) {
         let unit = RecentUnit {
             first,
             committed_us,
@@ -154,7 +154,6 @@ impl Recent {
             offsets: records.iter().map(|record| record.offset).collect(),
             records_end,
         };
-        let run = unit.run(0, records.len());
         if !records.is_empty() && unit.bytes.len() <= self.len_bytes_max {
             self.len_bytes += unit.bytes.len();
             self.units.push_back(unit);
@@ -169,7 +168,6 @@ impl Recent {
             };
             self.len_bytes -= oldest.bytes.len();
         }
-        run
     }
 
     /// Lets the units go that lie in front of a position.

@@ -7,16 +7,13 @@
 use std::sync::atomic::Ordering;
 
 use crate::format::codec::to_u64;
-use crate::format::footer::Mark;
 use crate::format::manifest::StateEntry;
 use crate::format::names::FileName;
 use crate::format::state::{KnownRequest, StateWriter};
-use crate::format::unit::Place;
 use crate::log::error::StorageError;
 use crate::log::file::write_new;
 use crate::log::shared::Shared;
 use crate::log::walk::Expected;
-use crate::model::Position;
 
 /// When so many bytes of log have no checkpoint behind them, one is due.
 const UNSAVED_LEN_BYTES_MAX: u64 = 32 * 1024 * 1024;

@@ -61,7 +61,7 @@ fn unit(log: &Log, first: Position, events: u64, len: u64) -> UnitBuffer {
 
 fn append(opened: &mut Opened, events: u64, len: u64) -> Result<Position, StorageError> {
     let unit = unit(&opened.log, opened.log.end(), events, len);
-    opened.writer.commit(unit, 5).map(|unit| unit.end)
+    opened.writer.commit(unit, 5)
 }
 
 /// Reads everything and checks it.

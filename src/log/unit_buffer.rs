@@ -102,11 +102,6 @@ impl UnitBuffer {
         self.bytes.len() + self.trailer_len_max
     }
 
-    /// How many events it has.
-    pub(crate) fn events(&self) -> usize {
-        self.records.len()
-    }
-
     /// The position of its first event.
     pub(crate) fn first_position(&self) -> Position {
         self.first

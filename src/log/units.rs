@@ -17,8 +17,6 @@ use crate::model::Position;
 pub(crate) struct Unit {
     /// What it says of itself.
     pub header: UnitHeader,
-    /// The position behind the last event it ever had.
-    pub end: Position,
     /// Its appends, their requests, and its state records.
     pub trailer: Trailer,
 }
@@ -158,7 +156,6 @@ impl Shared {
             if is_behind || unit.end > from {
                 visit(Unit {
                     header: unit.header,
-                    end: unit.end,
                     trailer: unit.trailer,
                 })?;
             }

@@ -13,7 +13,6 @@ use crate::format::footer::Mark;
 use crate::format::segment::HEADER_LEN_BYTES;
 use crate::format::unit::{Place, Trailer};
 use crate::log::Log;
-use crate::log::chunk::Run;
 use crate::log::error::StorageError;
 use crate::log::facts::Facts;
 use crate::log::segment::Spare;
@@ -25,17 +24,6 @@ use crate::model::Position;
 
 /// Space behind the last unit is filled with zeros in steps of this many bytes.
 pub(super) const ZERO_STEP_BYTES: u32 = 1024 * 1024;
-
-/// What became durable.
-#[derive(Clone, Debug)]
-pub(crate) struct CommittedUnit {
-    /// Its records.
-    pub run: Run,
-    /// The position behind its last event: the durable end of the log.
-    pub end: Position,
-    /// Its commit time, in microseconds since 1970; never less than that of the unit before it.
-    pub committed_us: i64,
-}
 
 /// The only one who appends.
 #[derive(Debug)]
@@ -75,7 +63,8 @@ impl LogWriter {
         }
     }
 
-    /// Makes a unit durable and visible to readers of the log.
+    /// Makes a unit durable and visible to readers of the log. Returns the position behind its last
+    /// event: the durable end of the log.
     ///
     /// # Errors
     /// [`StorageError::Io`] if it could not be written or synced: whether the unit is in the log is
@@ -84,7 +73,7 @@ impl LogWriter {
         &mut self,
         unit: UnitBuffer,
         committed_us: i64,
-    ) -> Result<CommittedUnit, StorageError> {
+    ) -> Result<Position, StorageError> {
         if let Some(cause) = &self.failed {
             return Err(StorageError::Poisoned(Arc::clone(cause)));
         }
@@ -95,11 +84,7 @@ impl LogWriter {
         outcome
     }
 
-    fn write(
-        &mut self,
-        unit: UnitBuffer,
-        committed_us: i64,
-    ) -> Result<CommittedUnit, StorageError> {
+    fn write(&mut self, unit: UnitBuffer, committed_us: i64) -> Result<Position, StorageError> {
         let identity = self.shared.identity;
         let impossible = |what| StorageError::damaged(&self.name, 0, FormatError::Invalid(what));
         if unit.first_position() != self.position {
@@ -129,7 +114,8 @@ impl LogWriter {
             salt: &identity.unit_salt,
         });
         let bytes = self.write_and_sync(ready.bytes, len)?;
-        Ok(self.publish(ReadyUnit { bytes, ..ready }, len))
+        self.publish(ReadyUnit { bytes, ..ready }, len);
+        Ok(self.position)
     }
 
     /// Where the zeros end, more of them are written behind the unit, so that the next syncs need
@@ -164,7 +150,7 @@ impl LogWriter {
         Ok(bytes)
     }
 
-    fn publish(&mut self, unit: ReadyUnit, len: u32) -> CommittedUnit {
+    fn publish(&mut self, unit: ReadyUnit, len: u32) {
         let header = unit.header;
         self.mark = Mark {
             checksum: unit.checksum,
@@ -188,19 +174,13 @@ impl LogWriter {
         state.idle.follow(&header, &appends);
         state.touched_us = touched_us;
         state.written_bytes += u64::from(len);
-        let run = state.recent.push(
+        state.recent.push(
             header.first_position,
             header.committed_us,
             bytes,
             unit.records_end,
             &unit.records,
         );
-        drop(state);
-        CommittedUnit {
-            run,
-            end: self.position,
-            committed_us: header.committed_us,
-        }
     }
 
     /// Goes on in the spare segment. At most one full segment waits to be sealed.

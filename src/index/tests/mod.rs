@@ -16,11 +16,10 @@ use crate::disk::{Disk, MemoryDisk};
 use crate::format::state::KnownRequest;
 use crate::format::table::{FOOTER_LEN, Footer};
 use crate::format::unit::RequestEntry;
+use crate::index::ids::SeenRequest;
 use crate::index::ids::request_fingerprint;
 use crate::index::source::RemovedEvent;
-use crate::index::{
-    Index, IndexOptions, Posting, SeenRequest, Source, Step, StreamEntry, TableSet,
-};
+use crate::index::{Index, IndexOptions, Posting, Source, Step, StreamEntry, TableSet};
 use crate::log::StorageError;
 use crate::model::{
     ContentType, EventType, Position, RecordedEvent, Revision, StreamMetadata, StreamName, Tag,

@@ -290,7 +290,12 @@ fn check_lists(fixture: &Fixture, events: &[RecordedEvent], pick: u64, may_refus
         .collect();
     let after = (!after.is_empty()).then_some(after);
     let may_refuse = may_refuse || fixture.index.wants_rebuild();
-    let answer = view.list_streams(prefix, after, max);
+    let answer = view.list(Kind::Stream, prefix, after, max);
+    let answer = answer.and_then(|names| {
+        let names = names.into_iter();
+        let with_entry = names.map(|(name, _)| Ok((name.clone(), view.stream(&name)?)));
+        with_entry.collect::<Result<Vec<_>, IndexError>>()
+    });
     let refused = may_refuse || fixture.index.wants_rebuild();
     right(answer, &expected, refused, &(prefix, after, max));
     let counts: Vec<_> = TYPES

@@ -239,7 +239,6 @@ fn a_flush_waits_until_everything_in_it_is_committed() {
     fixture.commit();
     assert_eq!(flush(), crate::index::Step::Worked);
     assert!(!fixture.index.is_full());
-    fixture.index.wait_for_room();
     let view = fixture.index.view(Position(10));
     assert_eq!(
         view.committed(),

@@ -25,7 +25,7 @@ fn a_commit_is_one_write_and_one_sync_and_no_read() {
     for events in [1, 1, 20, 0, 3] {
         let unit = unit(&opened.log, end, events, 300);
         disk.reset();
-        end = opened.writer.commit(unit, 5).unwrap().end;
+        end = opened.writer.commit(unit, 5).unwrap();
         assert_eq!(disk.tally(Operation::Write, "").calls, 1);
         assert_eq!(disk.tally(Operation::Sync, "").calls, 1);
         assert_eq!(disk.tally(Operation::Read, "").calls, 0);
@@ -35,8 +35,7 @@ fn a_commit_is_one_write_and_one_sync_and_no_read() {
         end = opened
             .writer
             .commit(unit(&opened.log, end, 10, 300), 5)
-            .unwrap()
-            .end;
+            .unwrap();
     }
     while opened
         .log
@@ -68,7 +67,7 @@ fn opening_reads_the_manifest_the_checkpoint_and_what_lies_behind_it() {
         let mut end = Position::START;
         while opened.log.manifest().current().sealed.len() < segments {
             let unit = unit(&opened.log, end, 120, 400);
-            end = opened.writer.commit(unit, 5).unwrap().end;
+            end = opened.writer.commit(unit, 5).unwrap();
             opened.log.keeper_step().unwrap();
         }
         let checkpoint = opened.log.checkpoint(&|_| Vec::new()).unwrap();

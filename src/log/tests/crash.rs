@@ -73,7 +73,7 @@ fn perform(
             Step::Append(events) => {
                 let unit = unit(&opened.log, opened.log.end(), *events, LEN);
                 known.written = unit.end_position();
-                known.acknowledged = opened.writer.commit(unit, 5)?.end;
+                known.acknowledged = opened.writer.commit(unit, 5)?;
             }
             Step::Keep => drop(opened.log.keeper_step()?),
             Step::Wait => host.advance_us(60_000),
@@ -159,7 +159,7 @@ fn check_cut(script: &[Step], align: u32, at: u64, seed: u64) -> bool {
     assert_eq!(check_survivor(&disk, align, known), end);
     let mut opened = open(Arc::new(disk.clone()), align).unwrap();
     let more = unit(&opened.log, end, 3, LEN);
-    let end = opened.writer.commit(more, 5).unwrap().end;
+    let end = opened.writer.commit(more, 5).unwrap();
     drop(opened);
     let opened = open(Arc::new(disk.power_cut(Unsynced::Lost)), align).unwrap();
     check(&opened.log, end, LEN);
@@ -212,7 +212,7 @@ fn a_failed_sync_is_the_last_thing_that_is_written() {
     let probe = ProbeDisk::new(Arc::new(memory.clone()));
     let mut opened = open(Arc::new(probe.clone()), 8).unwrap();
     let first = unit(&opened.log, Position(0), 5, LEN);
-    let end = opened.writer.commit(first, 5).unwrap().end;
+    let end = opened.writer.commit(first, 5).unwrap();
     for operation in [Operation::Sync, Operation::Write] {
         probe.fail(
             Fault::at(operation)
@@ -250,7 +250,7 @@ fn what_recovery_has_shown_survives_the_next_power_cut() {
         let probe = ProbeDisk::new(Arc::new(memory.clone()));
         let mut opened = open(Arc::new(probe.clone()), 8).unwrap();
         let first = unit(&opened.log, Position(0), 5, LEN);
-        let end = opened.writer.commit(first, 5).unwrap().end;
+        let end = opened.writer.commit(first, 5).unwrap();
         // The write is there, its sync is not, and the process ends: the unit may stay or go.
         let fault = Fault::at(operation).named("segment");
         probe.fail(match operation {
@@ -287,7 +287,7 @@ fn a_full_disk_stops_appends_and_keeps_what_was_acknowledged() {
     let failed = loop {
         let next = unit(&opened.log, end, 30, LEN);
         match opened.writer.commit(next, 5) {
-            Ok(unit) => end = unit.end,
+            Ok(durable) => end = durable,
             Err(error) => break error,
         }
         if opened.log.keeper_step().is_err() {
@@ -371,7 +371,7 @@ fn a_full_segment_gets_no_footer_before_the_next_one_has_a_unit() {
     let mut end = log.end();
     while log.manifest().current().next_segment == 1 || log.place().offset < 40_000 {
         let next = unit(&log, end, 3, LEN);
-        end = opened.writer.commit(next, 5).unwrap().end;
+        end = opened.writer.commit(next, 5).unwrap();
         log.keeper_step().unwrap();
     }
     let first = log.place().segment;
@@ -380,7 +380,7 @@ fn a_full_segment_gets_no_footer_before_the_next_one_has_a_unit() {
         let mut end = end;
         while opened.log.place().segment == first {
             let next = unit(&opened.log, end, 3, LEN);
-            end = opened.writer.commit(next, 5).unwrap().end;
+            end = opened.writer.commit(next, 5).unwrap();
         }
         end
     });

@@ -31,7 +31,7 @@ fn store(clean: bool) -> (MemoryDisk, Position) {
     let mut end = Position::START;
     for round in 0..13 {
         let next = unit(&opened.log, end, 100, LEN);
-        end = opened.writer.commit(next, 5).unwrap().end;
+        end = opened.writer.commit(next, 5).unwrap();
         opened.log.keeper_step().unwrap();
         if round == 10 {
             let checkpoint = opened.log.checkpoint(&|_| Vec::new()).unwrap();
@@ -106,7 +106,7 @@ fn the_unit_behind_is_a_witness_for_the_one_in_front_of_it() {
     let (mut end, mut ends) = (Position::START, Vec::new());
     for _ in 0..3 {
         let next = unit(&opened.log, end, 20, LEN);
-        end = opened.writer.commit(next, 5).unwrap().end;
+        end = opened.writer.commit(next, 5).unwrap();
         ends.push(opened.log.place().offset);
     }
     drop(opened);
@@ -187,7 +187,7 @@ fn a_lost_manifest_is_missed_when_its_segments_have_events() {
     let mut next = end;
     while opened.log.manifest().current().sealed.len() < 7 {
         let more = unit(&opened.log, next, 100, LEN);
-        next = opened.writer.commit(more, 5).unwrap().end;
+        next = opened.writer.commit(more, 5).unwrap();
         opened.log.keeper_step().unwrap();
     }
     for (name, _) in disk.list().unwrap() {
@@ -279,9 +279,9 @@ fn events_are_found_by_position_by_time_and_backwards() {
     assert_eq!(log.position_at(at(last + 1)).unwrap(), end);
     let mut next = Position(150);
     log.units(next, &mut |unit| {
-        if unit.end > Position(150) {
+        if unit.header.end_position() > Position(150) {
             assert!(unit.header.first_position <= next);
-            next = unit.end;
+            next = unit.header.end_position();
             assert_eq!(unit.trailer.appends.len(), 1);
         }
         Ok(())
