@@ -413,6 +413,28 @@ fn a_group_goes_on_behind_its_checkpoint() {
 }
 
 #[test]
+fn a_group_keeps_its_place_when_the_store_is_closed_while_it_lives() {
+    for mut world in [World::new(), World::threaded()] {
+        world.create("a", GroupSettings::default(), GroupStart::Start);
+        world.append("a", 5);
+        let mut member = world.join("a", 10);
+        for revision in 0..4 {
+            world.drive();
+            let one = member.next_timeout(FORGOTTEN).unwrap().unwrap();
+            assert_eq!(one.event.original().revision.0, revision);
+            member.ack(&[one.event.original().id]);
+        }
+        world.store().clone().close().unwrap();
+        drop(member);
+        world.close_and_open();
+        let mut member = world.join("a", 10);
+        world.drive();
+        let one = member.next_timeout(FORGOTTEN).unwrap().unwrap();
+        assert_eq!(one.event.original().revision.0, 4);
+    }
+}
+
+#[test]
 fn events_that_a_filter_leaves_out_advance_the_checkpoint() {
     let mut world = World::new();
     let filter = EventFilter::prefixes(FilterTarget::Stream, ["b"]).unwrap();

@@ -88,6 +88,15 @@ struct Owner {
     shared: Arc<Shared>,
 }
 
+/// What is done when somebody closes the store.
+struct LastWork(Box<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for LastWork {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LastWork").finish_non_exhaustive()
+    }
+}
+
 /// What the store's threads share with its handles.
 #[derive(Debug)]
 struct Shared {
@@ -107,6 +116,8 @@ struct Shared {
     thread_ids: OnceLock<Vec<ThreadId>>,
     /// What a higher layer keeps once for each store, as long as somebody there needs it.
     attached: Mutex<Option<Weak<dyn Any + Send + Sync>>>,
+    /// What is to be done when the store is about to be closed.
+    before_close: Mutex<Option<LastWork>>,
 }
 
 impl Store {
@@ -198,6 +209,7 @@ impl Store {
             threads: Mutex::new(Vec::new()),
             thread_ids: OnceLock::new(),
             attached: Mutex::new(None),
+            before_close: Mutex::new(None),
         });
         let owner = Owner { shared };
         if background == Background::Threads {
@@ -281,6 +293,13 @@ impl Store {
         let any: Arc<dyn Any + Send + Sync> = made.clone();
         *attached = Some(Arc::downgrade(&any));
         Ok(made)
+    }
+
+    /// Has this done when somebody closes the store, while it still takes appends; in the place of
+    /// what was to be done before. What closes the store from one of its own threads cannot wait
+    /// for an append, and leaves it out.
+    pub(crate) fn before_close(&self, last: impl Fn() + Send + Sync + 'static) {
+        *self.0.shared.before_close.lock() = Some(LastWork(Box::new(last)));
     }
 
     /// Whether nothing more will be committed, because the store was closed.
@@ -389,11 +408,16 @@ impl Store {
 impl Owner {
     fn close(&self) -> Result<(), StorageError> {
         let shared = &self.shared;
-        shared.end();
         let threads = shared.thread_ids.get();
         if !threads.is_some_and(|ids| ids.contains(&thread::current().id())) {
+            let last = shared.before_close.lock().take();
+            if let Some(LastWork(last)) = last {
+                last();
+            }
+            shared.end();
             return shared.close();
         }
+        shared.end();
         // A thread cannot wait for its own end.
         let shared = Arc::clone(shared);
         let name = "annal-close";

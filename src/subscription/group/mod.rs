@@ -86,6 +86,12 @@ impl Store {
         let handle = self.attached(|| {
             let hub = Hub::open(self, options)?;
             hub.start()?;
+            let here = Arc::downgrade(&hub);
+            self.before_close(move || {
+                if let Some(hub) = here.upgrade() {
+                    hub.write_last_checkpoints();
+                }
+            });
             Ok::<_, GroupError>(Arc::new(Handle { hub }))
         })?;
         Ok(Groups(handle))
