@@ -1,6 +1,6 @@
 //! Which conversation an event belongs to.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
@@ -16,7 +16,7 @@ pub fn correlation_id(metadata: &[u8]) -> Option<String> {
     if !behind_dollars.any(|text| text.starts_with(name.as_bytes())) {
         return None;
     }
-    let mut object: HashMap<String, &RawValue> = serde_json::from_slice(metadata).ok()?;
+    let mut object: BTreeMap<String, &RawValue> = serde_json::from_slice(metadata).ok()?;
     let value = object.remove(VirtualStream::CORRELATION_ID)?;
     let id: String = serde_json::from_str(value.get()).ok()?;
     let is_name = !id.is_empty() && StreamName::new(format!("$bc-{id}")).is_ok();
@@ -43,6 +43,8 @@ mod tests {
         for json in [
             "",
             "$correlationId",
+            r#"{"$correlationId":"a-1"} x"#,
+            r#"{"$correlationId":"a-1",}"#,
             "[]",
             r#"{"$correlationId":7}"#,
             r#"{"$correlationId":""}"#,
