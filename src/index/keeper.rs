@@ -446,8 +446,6 @@ impl Shared {
             flushing: layers.flushing.clone().filter(|_| !flushed),
             slots,
         });
-        drop(layers);
-        if flushed {}
         Ok(())
     }
 

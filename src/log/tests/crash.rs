@@ -330,7 +330,7 @@ fn blocks_that_are_lost_in_two_places_keep_no_store_closed() {
     let mut end = log.end();
     while log.manifest().current().next_segment == 1 {
         let next = unit(&log, end, 3, LEN);
-        end = opened.writer.commit(next, 5).unwrap().end;
+        end = opened.writer.commit(next, 5).unwrap();
         log.keeper_step().unwrap();
     }
     let filling = probe.hold(Operation::Sync, "segment-00000001");
