@@ -27,8 +27,6 @@ rocksdb_library() {
         features=(--features rocksdb)
         ROCKSDB_LIB_DIR="$(dirname "$library")"
         export ROCKSDB_LIB_DIR SNAPPY_LIB_DIR="$ROCKSDB_LIB_DIR" ROCKSDB_INCLUDE_DIR=/usr/include
-    else
-        if $install; then lacks "RocksDB IS NOT RUN: there is no librocksdb-dev"; fi
     fi
 }
 
@@ -36,6 +34,7 @@ install_packages() {
     local lacking=()
     [ -n "$(postgres_folder)" ] || lacking+=(postgresql)
     has redis-server || lacking+=(redis-server)
+    python3 -m pip --version >/dev/null 2>&1 || lacking+=(python3-pip)
     [ -e /usr/include/rocksdb/c.h ] || lacking+=(librocksdb-dev libclang-dev)
     if [ "${#lacking[@]}" -gt 0 ] && has apt-get; then
         local as_root=()
@@ -79,7 +78,6 @@ found() {
 }
 
 check() {
-    install=false
     rocksdb_library
     cargo fmt --manifest-path "$manifest" --check
     cargo clippy --manifest-path "$manifest" --all-targets "${features[@]}" -- -D warnings

@@ -87,6 +87,14 @@ impl Digest {
         self.sum = self.sum.wrapping_add(xxh3_64(data));
     }
 
+    /// What so many who each got all of it have together.
+    pub fn times(self, readers: u64) -> Self {
+        Self {
+            count: self.count * readers,
+            sum: self.sum.wrapping_mul(readers),
+        }
+    }
+
     /// Counts in what another one counted.
     pub fn merge(&mut self, other: Self) {
         self.count += other.count;

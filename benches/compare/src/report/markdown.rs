@@ -93,7 +93,7 @@ fn how(facts: &Facts, samples: &[Sample]) -> String {
     {
         let versions = versions
             .iter()
-            .map(|(_, version)| version.as_str().unwrap_or("?"));
+            .map(|(name, version)| format!("{name} {}", version.as_str().unwrap_or("?")));
         let _infallible = write!(text, "\n{}.\n", versions.collect::<Vec<_>>().join(", "));
     }
     let missing = facts.get("not_run").and_then(|list| list.as_array());

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use annal::{Source, StreamName};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -160,20 +160,16 @@ impl Turn<'_> {
         })
         .await?;
         let watch = Watch::start(Some(&running.process));
-        let tally = write(&writers, streams, time, &mut heads).await?;
+        let mut tally = write(&writers, streams, time, &mut heads).await?;
         let mut figures = watch.stop(&tally, Some(&running.process));
         wait(&got, tally.digest.count).await;
         figures.insert("append_p99_us", tally.latencies.percentile_us(99.0));
         let kept = tally.events_per_second() / alone.events_per_second();
         figures.insert("kept_share", kept);
         drop(following);
-        delivered(
-            &mut figures,
-            &of_got(&got),
-            ("missing_streams", tally.digest.count),
-            streams,
-            time,
-        );
+        let got = of_got(&got);
+        missing(&mut figures, "missing_streams", &mut tally, &got, 1);
+        delivered(&mut figures, &got, streams, time);
         Ok((figures, tally))
     }
 
@@ -191,36 +187,33 @@ impl Turn<'_> {
         let mut tally = live::write(writer, time).await?;
         tally.took = began.elapsed();
         let mut figures = watch.stop(&tally, Some(&running.process));
-        let deliveries = tally.digest.count * count as u64;
-        wait(&got, deliveries).await;
+        let each = count as u64;
+        wait(&got, tally.digest.count * each).await;
         figures.insert("append_p99_us", tally.latencies.percentile_us(99.0));
         drop(following);
-        delivered(
-            &mut figures,
-            &of_got(&got),
-            ("missing_all", deliveries),
-            count,
-            time,
-        );
+        let got = of_got(&got);
+        missing(&mut figures, "missing_all", &mut tally, &got, each);
+        delivered(&mut figures, &got, count, time);
         Ok((figures, tally))
     }
 }
 
+/// How many deliveries did not come; if not all came, and nothing else, the work has failed.
+fn missing(figures: &mut Figures, name: &'static str, tally: &mut Tally, got: &Tally, each: u64) {
+    let due = tally.digest.times(each);
+    figures.insert(name, due.count as f64 - got.digest.count as f64);
+    if got.digest != due {
+        let (came, due) = (got.digest.count, due.count);
+        tally.failed(&anyhow!("{came} events were delivered, {due} were due"));
+    }
+}
+
 /// The figures of deliveries take the place of those of appends.
-fn delivered(
-    figures: &mut Figures,
-    got: &Tally,
-    (missing, deliveries): (&'static str, u64),
-    subscribers: usize,
-    time: Duration,
-) {
+fn delivered(figures: &mut Figures, got: &Tally, subscribers: usize, time: Duration) {
     for (name, percent) in PERCENTILES {
         figures.insert(name, got.latencies.percentile_us(percent));
     }
-    figures.insert(missing, deliveries as f64 - got.digest.count as f64);
     figures.insert("subscribers", subscribers as f64);
-    figures.insert(
-        "delivered_per_second",
-        got.digest.count as f64 / time.as_secs_f64(),
-    );
+    let rate = got.digest.count as f64 / time.as_secs_f64();
+    figures.insert("delivered_per_second", rate);
 }
