@@ -146,11 +146,8 @@ impl Events {
                         running.credit.spend(&runs, &running.feed);
                     }
                     self.go_on_behind(&events);
-                    let any = !events.is_empty();
                     self.ready = events.into_iter();
-                    if any {
-                        return Ok(true);
-                    }
+                    return Ok(true);
                 }
                 Answer::End(_) => return Ok(false),
                 Answer::Error(WireError::GoingAway) => self.running = None,

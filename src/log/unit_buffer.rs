@@ -56,13 +56,10 @@ impl UnitBuffer {
 
     /// An empty unit behind this one, with room for about as much.
     pub(crate) fn next(&self) -> Self {
-        let mut bytes = Vec::with_capacity(self.bytes.len());
-        bytes.resize(HEADER_LEN, 0);
-        Self {
-            bytes,
-            records: Vec::with_capacity(self.records.len()),
-            ..Self::new(self.end_position())
-        }
+        let mut next = Self::new(self.end_position());
+        next.bytes.reserve(self.bytes.len());
+        next.records.reserve(self.records.len());
+        next
     }
 
     /// Encodes an event behind the others and gives its position.

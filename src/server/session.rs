@@ -302,14 +302,20 @@ impl Session {
     }
 
     fn take_frames(self: &Arc<Self>, inbox: &mut BytesMut) -> Result<(), FrameError> {
+        let mut appends = false;
         let taken = loop {
             match FrameCodec.decode(inbox) {
-                Ok(Some(frame)) => self.take(frame),
+                Ok(Some(frame)) => {
+                    appends |= frame.kind == Request::APPEND;
+                    self.take(frame);
+                }
                 Ok(None) => break Ok(()),
                 Err(error) => break Err(error),
             }
         };
-        self.shared.store.commit_enqueued(COMMIT_WITHIN);
+        if appends {
+            self.shared.store.commit_enqueued(COMMIT_WITHIN);
+        }
         taken
     }
 
