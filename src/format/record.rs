@@ -290,6 +290,18 @@ impl Layout {
         })
     }
 
+    /// The layout of the record at the start of the bytes, whose checksums were found right.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], [`Self::check_header`] and [`Self::check_payload`].
+    #[inline]
+    pub fn checked(bytes: &[u8], position: Position, salt: &Salt) -> Result<Self, FormatError> {
+        let layout = Self::parse(bytes)?;
+        layout.check_header(bytes, position, salt)?;
+        layout.check_payload(bytes)?;
+        Ok(layout)
+    }
+
     /// The length of the whole record, in bytes.
     #[must_use]
     pub fn record_len(&self) -> usize {
@@ -465,9 +477,7 @@ pub fn decode(
     position: Position,
     salt: &Salt,
 ) -> Result<(RecordedEvent, usize), FormatError> {
-    let layout = Layout::parse(bytes)?;
-    layout.check_header(bytes, position, salt)?;
-    layout.check_payload(bytes)?;
+    let layout = Layout::checked(bytes, position, salt)?;
     Ok((layout.event(bytes, position)?, layout.record_len()))
 }
 
@@ -487,9 +497,7 @@ pub fn decode_all(
     for offset in 0..u64::from(count) {
         let position = first.plus(offset);
         let rest = bytes.get(start..).unwrap_or_default();
-        let layout = Layout::parse(rest)?;
-        layout.check_header(rest, position, salt)?;
-        layout.check_payload(rest)?;
+        let layout = Layout::checked(rest, position, salt)?;
         events.push(layout.event_at(bytes, start, position)?);
         start += layout.record_len();
     }

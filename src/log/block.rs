@@ -287,9 +287,7 @@ pub(super) fn check_record(
     position: Position,
     salt: &Salt,
 ) -> Result<u32, FormatError> {
-    let layout = Layout::parse(bytes)?;
-    layout.check_header(bytes, position, salt)?;
-    layout.check_payload(bytes)?;
+    let layout = Layout::checked(bytes, position, salt)?;
     u32::try_from(layout.record_len()).map_err(|_| FormatError::Invalid("a record's length"))
 }
 

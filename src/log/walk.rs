@@ -265,13 +265,8 @@ fn check_body(
     let mut offset = HEADER_LEN;
     for index in 0..u64::from(header.records) {
         let place = places.next().unwrap_or(index);
-        let layout = Layout::parse(rest)?;
-        layout.check_header(
-            rest,
-            header.first_position.plus(place),
-            &identity.record_salt,
-        )?;
-        layout.check_payload(rest)?;
+        let position = header.first_position.plus(place);
+        let layout = Layout::checked(rest, position, &identity.record_salt)?;
         sums.push(layout.header_checksum());
         records.push(RecordEntry {
             offset: u32::try_from(offset).map_err(|_| truncated)?,

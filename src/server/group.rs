@@ -5,7 +5,6 @@
 //! acknowledgement makes room for one more event.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use uuid::Uuid;
 
@@ -180,21 +179,8 @@ impl Session {
         }
         let session = Arc::clone(self);
         tokio::spawn(async move {
-            session.shared.subscriptions.fetch_add(1, Ordering::Relaxed);
             let ended = session.serve_member(correlation, join, &feed, permit).await;
-            session.shared.subscriptions.fetch_sub(1, Ordering::Relaxed);
-            session.owe_answer();
-            session.close_subscription(correlation);
-            let answer = match ended {
-                Err(error) => Answer::Error(error),
-                Ok(()) if session.is_leaving() => Answer::Error(WireError::GoingAway),
-                Ok(()) => Answer::End(wire::End {
-                    reason: wire::EndReason::Cancelled,
-                    next: None,
-                }),
-            };
-            session.answer(correlation, &answer);
-            session.end_request();
+            session.end_subscription(correlation, ended);
         });
     }
 

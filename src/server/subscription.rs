@@ -80,27 +80,13 @@ impl Session {
             options.credit_bytes_max,
             true,
         ));
-        let opened = self.open_subscription(correlation, &feed);
-        if let Err(error) = opened {
+        if let Err(error) = self.open_subscription(correlation, &feed) {
             return self.answer(correlation, &Answer::Error(error));
         }
         let session = Arc::clone(self);
         tokio::spawn(async move {
-            session.shared.subscriptions.fetch_add(1, Ordering::Relaxed);
             let ended = session.follow(correlation, subscribe, &feed, permit).await;
-            session.shared.subscriptions.fetch_sub(1, Ordering::Relaxed);
-            session.owe_answer();
-            session.close_subscription(correlation);
-            let answer = match ended {
-                Err(error) => Answer::Error(error),
-                Ok(()) if session.is_leaving() => Answer::Error(WireError::GoingAway),
-                Ok(()) => Answer::End(wire::End {
-                    reason: wire::EndReason::Cancelled,
-                    next: None,
-                }),
-            };
-            session.answer(correlation, &answer);
-            session.end_request();
+            session.end_subscription(correlation, ended);
         });
     }
 
@@ -121,15 +107,31 @@ impl Session {
             });
         }
         feeds.subscriptions += 1;
+        self.shared.subscriptions.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
-    pub(super) fn close_subscription(&self, correlation: u64) {
-        let mut feeds = self.feeds.lock();
-        feeds.members.remove(&correlation);
-        feeds.by_request.remove(&correlation);
-        feeds.live.remove(&correlation);
-        feeds.subscriptions -= 1;
+    /// Lets a subscription or a membership go, and tells its client why it ended.
+    pub(super) fn end_subscription(&self, correlation: u64, ended: Result<(), WireError>) {
+        self.shared.subscriptions.fetch_sub(1, Ordering::Relaxed);
+        self.owe_answer();
+        {
+            let mut feeds = self.feeds.lock();
+            feeds.members.remove(&correlation);
+            feeds.by_request.remove(&correlation);
+            feeds.live.remove(&correlation);
+            feeds.subscriptions -= 1;
+        }
+        let answer = match ended {
+            Err(error) => Answer::Error(error),
+            Ok(()) if self.is_leaving() => Answer::Error(WireError::GoingAway),
+            Ok(()) => Answer::End(wire::End {
+                reason: wire::EndReason::Cancelled,
+                next: None,
+            }),
+        };
+        self.answer(correlation, &answer);
+        self.end_request();
     }
 
     /// Feeds a subscription until it is cancelled.

@@ -8,7 +8,7 @@ use super::Served;
 
 /// Sends bytes as they are, and takes them as they come.
 #[derive(Debug, Default)]
-struct Bare;
+pub(crate) struct Bare;
 
 impl Codec for Bare {
     type Encode = Vec<u8>;

@@ -6,50 +6,11 @@ use http::uri::PathAndQuery;
 use proptest::prelude::*;
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
-use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Code, Request, Status};
 
 use crate::grpc_client::append::ANY;
+use crate::grpc_client::bare::Bare;
 use crate::grpc_client::{Served, trailer};
-
-/// Bytes as they are.
-#[derive(Clone, Default)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Vec<u8>;
-    type Decode = usize;
-    type Encoder = Self;
-    type Decoder = Self;
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Vec<u8>;
-    type Error = Status;
-    fn encode(&mut self, item: Vec<u8>, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        bytes::BufMut::put_slice(out, &item);
-        Ok(())
-    }
-    fn buffer_settings(&self) -> BufferSettings {
-        BufferSettings::default()
-    }
-}
-
-impl Decoder for Raw {
-    type Item = usize;
-    type Error = Status;
-    fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<usize>, Status> {
-        let len = bytes::Buf::remaining(bytes);
-        bytes::Buf::advance(bytes, len);
-        Ok(Some(len))
-    }
-}
 
 /// Every method that does not end the server.
 fn methods() -> Vec<String> {
@@ -75,7 +36,7 @@ async fn call(served: &Served, method: &str, messages: Vec<Vec<u8>>) -> Option<S
     let path = PathAndQuery::from_str(&format!("/{method}")).unwrap();
     let request = Request::new(tokio_stream::iter(messages));
     let ended = async {
-        let answered = client.streaming(request, path, Raw).await;
+        let answered = client.streaming(request, path, Bare).await;
         let mut responses = match answered {
             Ok(responses) => responses.into_inner(),
             Err(status) => return Some(status),
