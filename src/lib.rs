@@ -12,12 +12,13 @@
 //! | layer | may import |
 //! | --- | --- |
 //! | `model` | - |
+//! | `sync` | - |
 //! | `disk` | - |
 //! | `format` | model |
-//! | `log` | model disk format |
-//! | `index` | model disk format log |
-//! | `engine` | model disk format log index |
-//! | `subscription` | model engine |
+//! | `log` | model sync disk format |
+//! | `index` | model sync disk format log |
+//! | `engine` | model sync disk format log index |
+//! | `subscription` | model sync engine |
 //! | `protocol` | model format |
 //! | `tls` | - |
 //! | `access` | model engine |
@@ -29,6 +30,8 @@
 //! What each of them knows:
 //!
 //! * [`model`]: event, stream name, position, revision, expectation, filter; no I/O.
+//! * `sync`: locks, atomics, threads and the clock of waits, for the layers up to `subscription`; a
+//!   scheduler stands in for it in `tests/interleavings`.
 //! * [`disk`]: the seam to the operating system; real files, and a simulated disk that loses power.
 //! * [`mod@format`]: structures to bytes and back, pure; `storage-format.md` describes it.
 //! * `log`: the segmented append-only log: segments, manifest, recovery, readers.
@@ -44,7 +47,7 @@
 //! * `grpc`: the front for EventStoreDB's clients, and HTTP on the same port.
 //! * `cli`: the `annal` binary, one file a verb.
 //!
-//! The first seven are always there, without an async runtime. `client`, `server`, `grpc` and `cli`
+//! The first eight are always there, without an async runtime. `client`, `server`, `grpc` and `cli`
 //! are features of these names; `protocol` comes with either of the first two, `access` with every
 //! front, and `tls` with all of them.
 //!
@@ -148,6 +151,7 @@ pub mod protocol;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod subscription;
+mod sync;
 #[cfg(any(feature = "client", feature = "server", feature = "grpc"))]
 pub mod tls;
 

@@ -20,12 +20,16 @@ use source::Source;
 /// others. `*` is everything, the crate's own surface included.
 const LAYERS: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("sync", &[]),
     ("disk", &[]),
     ("format", &["model"]),
-    ("log", &["model", "disk", "format"]),
-    ("index", &["model", "disk", "format", "log"]),
-    ("engine", &["model", "disk", "format", "log", "index"]),
-    ("subscription", &["model", "engine"]),
+    ("log", &["model", "sync", "disk", "format"]),
+    ("index", &["model", "sync", "disk", "format", "log"]),
+    (
+        "engine",
+        &["model", "sync", "disk", "format", "log", "index"],
+    ),
+    ("subscription", &["model", "sync", "engine"]),
     ("protocol", &["model", "format"]),
     ("tls", &[]),
     ("access", &["model", "engine"]),
@@ -57,6 +61,7 @@ const SKIPPED: &[&str] = &[
     "fuzz/corpus",
     "fuzz/artifacts",
     "tests/clients/rust/target",
+    "tests/interleavings/target",
     "benches/compare/target",
 ];
 

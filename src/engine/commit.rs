@@ -10,10 +10,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use super::committed::Committed;
 use super::error::AppendError;
@@ -29,6 +26,8 @@ use crate::index::{Index, Step};
 use crate::log::{Log, LogWriter, StorageError, UnitBuffer, state_len_bytes};
 use crate::model::Timestamp;
 use crate::model::{Append, Receipt};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Condvar, Instant, Mutex, MutexGuard};
 
 /// Told how a request ended.
 pub(super) type Done = Box<dyn FnOnce(Result<Receipt, AppendError>) + Send>;

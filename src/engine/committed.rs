@@ -3,12 +3,12 @@
 use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::model::Position;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// Told of every commit, on the committer's thread, after its events became visible. It must be
 /// quick: the next commit waits for it.

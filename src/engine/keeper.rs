@@ -6,14 +6,12 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
-
-use parking_lot::{Condvar, Mutex};
+use std::time::Duration;
 
 use super::Shared;
 use crate::log::StorageError;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Condvar, Instant, Mutex, thread};
 
 /// How long a keeper sleeps when it knows of nothing to do and nobody wakes it.
 const IDLE: Duration = Duration::from_secs(5);

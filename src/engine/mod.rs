@@ -53,16 +53,16 @@ pub use verify::verify;
 use std::any::Any;
 use std::path::Path;
 use std::sync::{Arc, OnceLock, Weak};
-use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
 
 use crate::disk::{Disk, Host, OsDisk, OsHost};
 use crate::index::{Index, IndexOptions, Step};
 use crate::log::{Log, LogOptions, Opened, RecoveryReport};
 use crate::model::{Append, Lineage, Position, Receipt, StateSpace, StoreId, Token};
+use crate::sync::Mutex;
+use crate::sync::thread::{self, JoinHandle, ThreadId};
 use commit::{Committer, Parts};
 use committed::Committed;
 use keeper::{Bells, Next};

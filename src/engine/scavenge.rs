@@ -10,11 +10,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
-use parking_lot::{Condvar, Mutex};
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -28,6 +26,7 @@ use crate::format::unit::{StateRecord, Trailer};
 use crate::index::{IndexError, Posting, Step, View};
 use crate::log::{JudgedUnit, RewriteJudge, StorageError, UnitFate};
 use crate::model::{Append, Position, Revision, StateChange, StateSpace, correlation_id};
+use crate::sync::{Condvar, Instant, Mutex, thread};
 
 /// How a scavenge is done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

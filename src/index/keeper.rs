@@ -5,7 +5,6 @@
 //! in between has changed nothing. Steps wait for each other, not for readers or writers.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::format::codec::to_u64;
 use crate::format::manifest::TableEntry;
@@ -21,6 +20,7 @@ use crate::index::table::{Plan, Table, TableWriter};
 use crate::index::{Index, IndexError, Shared};
 use crate::log::StorageError;
 use crate::model::{Position, correlation_id};
+use crate::sync::atomic::Ordering;
 
 /// What the steps have to remember from one to the next.
 #[derive(Debug)]

@@ -1,14 +1,13 @@
 //! The layers of the index, newest first: the part being filled, the part being flushed, tables.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-
-use parking_lot::RwLock;
 
 use crate::format::manifest::TableEntry;
 use crate::format::table::{Kind, VERSION_KNOWN};
 use crate::index::memory::Part;
 use crate::index::table::Table;
+use crate::sync::RwLock;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// A memory part and what is asked of it without taking its lock.
 #[derive(Debug)]

@@ -31,9 +31,7 @@ pub(crate) use stage::{StageGuard, Staged};
 pub(crate) use view::{From, View};
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use parking_lot::{Mutex, RwLock};
 use smallvec::SmallVec;
 use thiserror::Error;
 use uuid::Uuid;
@@ -48,6 +46,8 @@ use crate::index::memory::Part;
 use crate::index::table::{CacheUse, PageCache, Table};
 use crate::log::StorageError;
 use crate::model::{Position, Revision, StreamMetadata, correlation_id};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
 
 /// Why the index gives no answer.
 #[derive(Clone, Debug, Error)]

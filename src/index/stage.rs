@@ -4,9 +4,7 @@
 //! readers only when it is committed.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use parking_lot::{ArcRwLockWriteGuard, RawRwLock};
 use smallvec::SmallVec;
 use uuid::Uuid;
 
@@ -18,6 +16,8 @@ use crate::index::layers::Layers;
 use crate::index::memory::{Found, Part};
 use crate::index::{Shared, StreamEntry};
 use crate::model::{Position, Revision, SETTINGS_STREAM, StreamName};
+use crate::sync::atomic::Ordering;
+use crate::sync::{ArcRwLockWriteGuard, RawRwLock};
 
 /// What became of a stream since a position.
 #[derive(Clone, Debug, PartialEq, Eq)]

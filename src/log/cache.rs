@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 
 /// Values by key, of a total weight. Meant for a few hundred large values: making room looks at all
 /// of them.

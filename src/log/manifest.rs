@@ -3,13 +3,12 @@
 
 use std::sync::Arc;
 
-use parking_lot::{Mutex, RwLock};
-
 use crate::disk::Disk;
 use crate::format::manifest::{LEN_BYTES_MAX, ManifestData};
 use crate::format::names::FileName;
 use crate::log::error::StorageError;
 use crate::log::file::{read_file, write_new};
+use crate::sync::{Mutex, RwLock};
 
 /// The manifest of an open store.
 #[derive(Debug)]

@@ -4,9 +4,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-
-use parking_lot::{Mutex, RwLock};
 
 use crate::disk::{Disk, Host};
 use crate::format::checksum::Salt;
@@ -30,6 +27,8 @@ use crate::log::states::States;
 use crate::log::writer::ZERO_STEP_BYTES;
 use crate::log::{Log, LogOptions, LogWriter, Opened};
 use crate::model::{Lineage, Position, StoreId};
+use crate::sync::atomic::AtomicU64;
+use crate::sync::{Mutex, RwLock};
 
 /// The largest segment, in bytes: offsets have 32 bits, and a unit and a footer must fit behind.
 const SEGMENT_SIZE_MAX: u32 = 1 << 31;

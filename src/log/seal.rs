@@ -3,9 +3,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
-use parking_lot::MutexGuard;
 
 use crate::disk::DiskFile;
 use crate::format::codec::to_u64;
@@ -20,6 +17,8 @@ use crate::log::facts::ContentDigests;
 use crate::log::shared::Shared;
 use crate::log::walk::{Expected, READ_BYTES, WalkedUnit, Walker};
 use crate::model::Position;
+use crate::sync::MutexGuard;
+use crate::sync::atomic::Ordering;
 
 /// A checkpoint whose file is durable and which the manifest does not name yet.
 #[derive(Clone, Copy, Debug)]

@@ -3,10 +3,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-
-use parking_lot::{Mutex, RwLock};
 
 use crate::disk::{Disk, DiskFile, Host};
 use crate::format::floor::Floor;
@@ -26,6 +23,8 @@ use crate::log::state_file::StateFile;
 use crate::log::states::States;
 use crate::log::walk::Expected;
 use crate::log::writer::ZERO_STEP_BYTES;
+use crate::sync::atomic::AtomicU64;
+use crate::sync::{Mutex, RwLock};
 
 /// The floor is written when no unit came for so long.
 const FLOOR_DELAY_US: i64 = 50_000;

@@ -4,8 +4,6 @@
 //! It is named by the same manifest as the checkpoint. What it holds may be newer than the place
 //! that the manifest says: the units behind that place are applied again, all of them, in order.
 
-use std::sync::atomic::Ordering;
-
 use crate::format::codec::to_u64;
 use crate::format::manifest::StateEntry;
 use crate::format::names::FileName;
@@ -14,6 +12,7 @@ use crate::log::error::StorageError;
 use crate::log::file::write_new;
 use crate::log::shared::Shared;
 use crate::log::walk::Expected;
+use crate::sync::atomic::Ordering;
 
 /// When so many bytes of log have no checkpoint behind them, one is due.
 const UNSAVED_LEN_BYTES_MAX: u64 = 32 * 1024 * 1024;

@@ -6,12 +6,12 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use bytes::Bytes;
-use parking_lot::RwLock;
 
 use crate::format::codec::to_u64;
 use crate::format::state::KnownRequest;
 use crate::format::unit::{AppendEntry, StateRecord, UnitHeader};
 use crate::model::Position;
+use crate::sync::RwLock;
 
 /// What a record takes in memory beside its key and value, in bytes, about.
 const RECORD_LEN_BYTES: u64 = 96;

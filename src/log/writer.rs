@@ -3,7 +3,6 @@
 //! behind is known only when the store is opened again.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -21,6 +20,7 @@ use crate::log::state::Live;
 use crate::log::unit_buffer::{ReadyUnit, Stamp, UnitBuffer};
 use crate::log::walk::Expected;
 use crate::model::Position;
+use crate::sync::atomic::Ordering;
 
 /// Space behind the last unit is filled with zeros in steps of this many bytes.
 pub(super) const ZERO_STEP_BYTES: u32 = 1024 * 1024;

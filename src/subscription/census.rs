@@ -5,12 +5,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::Mutex;
 
 use crate::engine::{ReadError, Store};
 use crate::model::Position;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// Stands for a subscription that has delivered everything there is for it.
 const RESTING: u64 = u64::MAX;

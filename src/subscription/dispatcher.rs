@@ -8,10 +8,7 @@
 //! new, a thread does it, once in a millisecond.
 
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
-
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use crate::engine::{CommitListener, Reading};
 use crate::model::Position;
@@ -19,6 +16,7 @@ use crate::subscription::census::Census;
 use crate::subscription::interest::{Hasher, Occurred, Plan};
 use crate::subscription::signal::Signal;
 use crate::subscription::waiters::{Ticket, Waiter, Waiters, Woken};
+use crate::sync::{Condvar, Instant, Mutex, MutexGuard, thread};
 
 /// Under load, the thread looks and wakes at most once in this time.
 const TURN: Duration = Duration::from_millis(1);

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::engine::{
     Batch, BatchLimit, Entry, ReadError, Reading, ResolvedEvent, Store, Track, Virtual,
@@ -17,6 +17,7 @@ use crate::model::{
     EventFilter, Position, RecordedEvent, Revision, Source, StreamName, SubscribeFrom,
 };
 use crate::subscription::{Notice, Progress, SubscribeOptions, Subscription};
+use crate::sync::Instant;
 
 /// A feed hands out no further event at once when it has handed out so many bytes of data.
 const LEN_BYTES_MAX: usize = 1 << 20;

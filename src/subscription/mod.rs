@@ -29,7 +29,7 @@ pub use notice::{Notice, Progress, SubscribeOptions};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::engine::{
     Background, Batch, BatchLimit, ReadError, Reading, Store, StreamStart, Track, block_on_until,
@@ -40,6 +40,7 @@ use crate::subscription::dispatcher::{Dispatcher, Waiting};
 use crate::subscription::interest::Interest;
 use crate::subscription::signal::Signal;
 use crate::subscription::waiters::{Ticket, Waiter};
+use crate::sync::Instant;
 
 /// Follows a source: what is there already, then what is committed, each event once, in order.
 ///

@@ -1,11 +1,10 @@
 //! How one subscription hears that something may be there for it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
-
 use crate::model::Position;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// Set once by the dispatcher for each time that the subscription waits.
 #[derive(Debug, Default)]

@@ -66,34 +66,45 @@ pub(crate) fn relative_paths(source: &Source) -> Vec<String> {
 /// What is named only in its home, and where that is.
 struct Home {
     names: &'static [&'static str],
-    within: &'static str,
+    within: &'static [&'static str],
     homes: &'static [&'static str],
 }
 
 const HOMES: &[Home] = &[
     Home {
         names: &["unsafe"],
-        within: "",
+        within: &[""],
         homes: &["src/disk/os.rs"],
     },
     Home {
         names: &["std::fs", "tokio::fs", "rustix::fs"],
-        within: "src/",
+        within: &["src/"],
         homes: &["src/disk/os.rs", "src/disk/os/", "src/tls/", "src/cli/"],
     },
     Home {
         names: &["std::net", "tokio::net", "rustix::net"],
-        within: "src/",
+        within: &["src/"],
         homes: &["src/server/", "src/client/", "src/grpc/", "src/cli/"],
     },
     Home {
+        names: &[
+            "parking_lot",
+            "std::sync::atomic",
+            "std::thread",
+            "std::time::Instant",
+        ],
+        within: &["src/log/", "src/index/", "src/engine/", "src/subscription/"],
+        // Nothing is decided by a counter.
+        homes: &["src/engine/stats.rs", "src/log/tests/", "src/index/tests/"],
+    },
+    Home {
         names: &["bincode"],
-        within: "",
+        within: &[""],
         homes: &["src/protocol/body.rs"],
     },
     Home {
         names: &["feature ="],
-        within: "src/",
+        within: &["src/"],
         homes: &["src/lib.rs"],
     },
 ];
@@ -102,7 +113,7 @@ const HOMES: &[Home] = &[
 /// within a group such as `use std::{fs, io}`.
 pub(crate) fn homes(source: &Source) -> Vec<String> {
     let grouped = |name: &str| {
-        let (root, module) = name.split_once("::")?;
+        let (root, module) = name.rsplit_once("::")?;
         let opening = format!("{root}::{{");
         let mut groups = occurrences(&source.code, &opening);
         groups.find_map(|(line, behind)| {
@@ -112,7 +123,7 @@ pub(crate) fn homes(source: &Source) -> Vec<String> {
     };
     let away = |home: &&Home| {
         let at_home = |path: &&str| source.path.starts_with(path);
-        source.path.starts_with(home.within) && !home.homes.iter().any(at_home)
+        home.within.iter().any(at_home) && !home.homes.iter().any(at_home)
     };
     let mut findings = Vec::new();
     for home in HOMES.iter().filter(away) {
@@ -287,6 +298,14 @@ mod tests {
             "src/server/mod.rs",
             &["std::fs::read(x)", "#[cfg(feature = \"cli\")]"],
         );
+        refused(
+            homes,
+            "src/engine/mod.rs",
+            &[
+                "use parking_lot::Mutex;",
+                "use std::time::{Duration, Instant};",
+            ],
+        );
         refused(homes, "tests/x.rs", &["unsafe impl Send for X {}"]);
         refused(homes, "tests/x.rs", &["use bincode::Options;"]);
         accepted(
@@ -294,6 +313,7 @@ mod tests {
             "src/engine/mod.rs",
             &["// unsafe, std::fs", "unsafe_code", "std::fmt"],
         );
+        accepted(homes, "src/server/mod.rs", &["use parking_lot::Mutex;"]);
         accepted(homes, "src/disk/os.rs", &["unsafe { f() }", "use std::fs;"]);
         accepted(
             homes,

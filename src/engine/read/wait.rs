@@ -3,12 +3,13 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::{self, Thread};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::engine::ReadError;
 use crate::engine::read::Reading;
 use crate::model::Token;
+use crate::sync::Instant;
+use crate::sync::thread::{self, Thread};
 
 impl Reading {
     /// Whether a token belongs to this history of this store.

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use hashbrown::HashMap;
-use parking_lot::Mutex;
+
+use crate::sync::Mutex;
 
 const SHARDS: usize = 16;
 /// What a page takes beside its content, about.

@@ -4,9 +4,8 @@
 //! [`Groups::drive`]: crate::subscription::group::Groups::drive
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::Context;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::engine::{AppendError, Background, ReadError, ResolvedEvent, StorageError};
 use crate::model::{
@@ -21,6 +20,8 @@ use crate::subscription::group::hub::Hub;
 use crate::subscription::group::message::{Lane, Message, Seat};
 use crate::subscription::group::park::{parked_metadata, sequence};
 use crate::subscription::{Feed, FeedNotice, FeedOptions, FeedSource};
+use crate::sync::Instant;
+use crate::sync::atomic::Ordering;
 
 /// How often the clock is looked at while something may time out, and while nothing can.
 const TURN: Duration = Duration::from_millis(100);

@@ -1,11 +1,8 @@
 //! A group between its members and its driver: the state behind one lock, and who is told when it
 //! changes.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
-
-use parking_lot::{Condvar, Mutex};
 
 use crate::engine::Store;
 use crate::model::{Revision, StreamName};
@@ -15,6 +12,8 @@ use crate::subscription::group::core::Core;
 use crate::subscription::group::definition::Definition;
 use crate::subscription::group::message::Seat;
 use crate::subscription::group::settings::GroupOptions;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{Condvar, Mutex};
 
 /// One life of a group: until it is changed, deleted or restarted.
 #[derive(Debug)]

@@ -2,9 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
-
-use parking_lot::Mutex;
 
 use crate::engine::{Background, StorageError, Store};
 use crate::model::{GroupName, GroupSource};
@@ -15,6 +12,8 @@ use crate::subscription::group::entry::{Bell, Entry};
 use crate::subscription::group::park::parked_stream;
 use crate::subscription::group::settings::GroupOptions;
 use crate::subscription::group::{GroupError, MemberError};
+use crate::sync::Mutex;
+use crate::sync::thread::{self, JoinHandle};
 
 /// What the handles of the groups share with the thread that drives them.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -12,6 +12,7 @@ use crate::subscription::group::core::MemberId;
 use crate::subscription::group::entry::Entry;
 use crate::subscription::group::message::Delivery;
 use crate::subscription::group::{Groups, MemberError};
+use crate::sync::Instant;
 
 /// What becomes of an event that a member does not handle.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
