@@ -161,6 +161,13 @@ impl IdWindow {
         self.ring.push(position, fingerprint);
     }
 
+    /// Adds the fingerprints of the events from `first` on, which come behind all others.
+    pub(super) fn push_all(&mut self, first: u64, fingerprints: &[u64]) {
+        for (position, fingerprint) in (first..).zip(fingerprints) {
+            self.push(position, *fingerprint);
+        }
+    }
+
     /// Adds the fingerprint of an event before all others, as long as there is room; tables give
     /// them back after a start, the newest first.
     pub(super) fn push_front(&mut self, position: u64, fingerprint: u64) {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 use uuid::Uuid;
 
+use crate::format::codec::to_u64;
 use crate::format::table::Kind;
 use crate::format::unit::RequestEntry;
 use crate::index::ids::{SeenRequest, request_fingerprint};
@@ -36,6 +37,9 @@ pub(crate) struct StageGuard<'a> {
     shared: &'a Shared,
     layers: Arc<Layers>,
     part: ArcRwLockWriteGuard<RawRwLock, Part>,
+    /// Of the events that were added, which become known together: each is put somewhere else in
+    /// memory, and without a lock between them the processor waits for all of these places at once.
+    fingerprints: SmallVec<[u64; 4]>,
 }
 
 impl<'a> StageGuard<'a> {
@@ -53,6 +57,7 @@ impl<'a> StageGuard<'a> {
                     shared,
                     layers,
                     part,
+                    fingerprints: SmallVec::new(),
                 };
             }
         }
@@ -98,7 +103,7 @@ impl<'a> StageGuard<'a> {
         let fingerprint = shared
             .hasher
             .fingerprint(stream_hash, posting.id.as_bytes());
-        shared.ids.lock().push(posting.position.0, fingerprint);
+        self.fingerprints.push(fingerprint);
     }
 
     /// Positions from `since` on that may hold an event of this stream with this id. Read them, or
@@ -138,6 +143,11 @@ impl<'a> StageGuard<'a> {
 
 impl Drop for StageGuard<'_> {
     fn drop(&mut self) {
+        let added = to_u64(self.fingerprints.len());
+        if added > 0 {
+            let first = self.part.end() - added;
+            self.shared.ids.lock().push_all(first, &self.fingerprints);
+        }
         let options = &self.shared.options;
         let part = &*self.part;
         let full = part.end() - part.first() >= options.flush_events
