@@ -5,10 +5,12 @@
 //! request is read and no feed goes on.
 
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -49,6 +51,9 @@ pub(super) struct Session {
     /// Bytes that were taken out of the outbox and are being sent.
     sending: AtomicUsize,
     wake: Notify,
+    /// Whether requests are being taken in. What is answered meanwhile is sent right behind that by
+    /// the same task: to wake it would have another thread look for it in vain.
+    taking: AtomicBool,
     drained: Notify,
     requests: AtomicUsize,
     finished: Notify,
@@ -81,6 +86,7 @@ impl Session {
             outbox: Mutex::default(),
             sending: AtomicUsize::new(0),
             wake: Notify::new(),
+            taking: AtomicBool::new(false),
             drained: Notify::new(),
             requests: AtomicUsize::new(0),
             finished: Notify::new(),
@@ -303,6 +309,7 @@ impl Session {
 
     fn take_frames(self: &Arc<Self>, inbox: &mut BytesMut) -> Result<(), FrameError> {
         let mut appends = false;
+        self.taking.store(true, Ordering::Release);
         let taken = loop {
             match FrameCodec.decode(inbox) {
                 Ok(Some(frame)) => {
@@ -316,6 +323,7 @@ impl Session {
         if appends {
             self.shared.store.commit_enqueued(COMMIT_WITHIN);
         }
+        self.taking.store(false, Ordering::Release);
         taken
     }
 
@@ -372,7 +380,7 @@ impl Session {
             }
             tokio::select! {
                 biased;
-                () = self.wake.notified() => (),
+                () = self.called() => (),
                 _ = ticks.tick() => {
                     idle.tick(self);
                     if sent.elapsed() >= options.heartbeat {
@@ -381,6 +389,16 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Waits until there is something to be sent, or to be looked at.
+    async fn called(&self) {
+        let mut woken = pin!(self.wake.notified());
+        poll_fn(|context| match self.outbox.lock().len_bytes() {
+            0 => woken.as_mut().poll(context),
+            _ => Poll::Ready(()),
+        })
+        .await;
     }
 
     /// Puts an answer into the outbox.
@@ -397,7 +415,9 @@ impl Session {
             let added = outbox.len_bytes() - before;
             self.shared.queued.fetch_add(added, Ordering::Relaxed);
         }
-        self.wake.notify_one();
+        if !self.taking.load(Ordering::Acquire) {
+            self.wake.notify_one();
+        }
     }
 
     /// How many bytes wait to be sent.
