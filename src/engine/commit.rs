@@ -16,6 +16,7 @@ use super::committed::Committed;
 use super::error::AppendError;
 use super::keeper::Bells;
 use super::options::{Background, StoreOptions};
+use super::pace::Pace;
 use super::prepare::{Prepared, prepare};
 use super::resolve::{Resolution, Resolved, Resolver};
 use super::stage::Outcome;
@@ -90,6 +91,7 @@ pub(super) struct Committer {
     committed: Arc<Committed>,
     bells: Arc<Bells>,
     counters: Arc<Counters>,
+    pace: Pace,
     options: StoreOptions,
     stage: Mutex<Stage>,
     work: Condvar,
@@ -140,6 +142,7 @@ impl Committer {
             committed,
             bells,
             counters,
+            pace: Pace::new(options.bulk_read_bytes_per_s),
             options,
             stage: Mutex::new(stage),
             work: Condvar::new(),
@@ -154,6 +157,11 @@ impl Committer {
     /// The options of the store.
     pub(super) fn options(&self) -> &StoreOptions {
         &self.options
+    }
+
+    /// Says how long readers pause for the sake of appends.
+    pub(super) fn pace(&self) -> &Pace {
+        &self.pace
     }
 
     /// Takes a request and returns before it is durable. Somebody must see to it that it is
@@ -438,6 +446,7 @@ impl Committer {
         writer.commit(unit, time_us)?;
         let took = began.elapsed();
         self.counters.committed(events, len_bytes, took);
+        self.pace.committed(requests, began + took);
         let lone_us = match requests {
             0..=1 => u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             _ => u64::MAX,

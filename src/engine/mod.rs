@@ -23,6 +23,7 @@ mod committed;
 mod error;
 mod keeper;
 mod options;
+mod pace;
 mod prepare;
 mod read;
 mod receipt;
@@ -61,8 +62,8 @@ use crate::disk::{Disk, Host, OsDisk, OsHost};
 use crate::index::{Index, IndexOptions, Step};
 use crate::log::{Log, LogOptions, Opened, RecoveryReport};
 use crate::model::{Append, Lineage, Position, Receipt, StateSpace, StoreId, Token};
-use crate::sync::Mutex;
 use crate::sync::thread::{self, JoinHandle, ThreadId};
+use crate::sync::{Instant, Mutex};
 use commit::{Committer, Parts};
 use committed::Committed;
 use keeper::{Bells, Next};
@@ -253,6 +254,18 @@ impl Store {
     /// else by the store's own thread, if it has one. It does not wait for commits of others.
     pub fn commit_enqueued(&self, within: Duration) {
         self.0.shared.committer.commit_within(within);
+    }
+
+    /// How long a reader who has just read so much pauses before he goes on: not at all, unless
+    /// many appends share each commit. Then all readers together read
+    /// [`StoreOptions::bulk_read_bytes_per_s`], so that appends come first.
+    #[must_use]
+    pub fn pause_of_reader(&self, len_bytes: usize) -> Duration {
+        self.0
+            .shared
+            .committer
+            .pace()
+            .pause(len_bytes, Instant::now())
     }
 
     /// The position behind the last committed event: what a reader that starts now can see.

@@ -20,6 +20,9 @@ pub struct StoreOptions {
     pub zero_fill: bool,
     /// Blocks of the log kept in memory for readers, in bytes. Default: 24 MiB.
     pub read_cache_bytes: usize,
+    /// What clients of a server that catch up read together while many appends share each commit,
+    /// in bytes a second: so that appends come first. Default: 256 MiB.
+    pub bulk_read_bytes_per_s: u64,
     /// The newest units kept in memory for live readers, in bytes. Default: 4 MiB.
     pub recent_bytes: usize,
     /// Segments kept open for readers. Default: 256.
@@ -84,6 +87,7 @@ impl Default for StoreOptions {
             unit_align_bytes: 8,
             zero_fill: true,
             read_cache_bytes: 24 * MIB,
+            bulk_read_bytes_per_s: 256 * 1024 * 1024,
             recent_bytes: 4 * MIB,
             open_files_max: 256,
             index_memory_bytes: 16 * MIB,

@@ -25,6 +25,7 @@ pub use options::{ServeError, ServerOptions};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -189,7 +190,7 @@ impl Server {
 
 /// More permits than anybody needs, and as many as a semaphore takes at once.
 const MANY: usize = 1 << 31;
-const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 fn accept(
     shared: &Arc<Shared>,
@@ -269,6 +270,15 @@ impl Shared {
         // The task ends early only with the runtime, or by a panic, which has said so.
         let done = done.await.map_err(|_| stopped(()))?;
         done.map_err(|Refusal(error)| error)
+    }
+
+    /// Lets appends go first, behind a step of a reader that may have to catch up.
+    async fn give_way(&self, len_bytes: usize) {
+        let pause = self.store.pause_of_reader(len_bytes);
+        // Shorter ones add up to one that a timer can measure.
+        if pause > Duration::from_millis(1) {
+            sleep(pause).await;
+        }
     }
 
     /// The consumer groups of the store. It may wait for the disk.

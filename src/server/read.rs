@@ -100,6 +100,7 @@ impl Session {
                 .await?;
             events = Some(reader);
             permit = back;
+            let read_len_bytes = batches.iter().map(Batch::len_bytes).sum();
             let ended = batches.is_empty();
             for batch in &batches {
                 walk.pass(batch);
@@ -111,6 +112,7 @@ impl Session {
                 walk.next = None;
                 return Ok(walk.end(wire::EndReason::Exhausted));
             }
+            self.shared.give_way(read_len_bytes).await;
         }
     }
 

@@ -206,7 +206,16 @@ impl Session {
                 }
             };
             match found {
-                Some(notice) => self.tell(correlation, notice, feed, &live)?,
+                Some(notice) => {
+                    let read_len_bytes = match &notice {
+                        Notice::Events(batch) if waits => batch.len_bytes(),
+                        _ => 0,
+                    };
+                    self.tell(correlation, notice, feed, &live)?;
+                    if read_len_bytes > 0 {
+                        self.shared.give_way(read_len_bytes).await;
+                    }
+                }
                 None => tokio::select! {
                     changed = following.subscription.changed() => changed.map_err(of_read)?,
                     () = feed.cancelled() => return Ok(()),
