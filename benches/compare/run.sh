@@ -36,6 +36,7 @@ install_packages() {
     has redis-server || lacking+=(redis-server)
     python3 -m pip --version >/dev/null 2>&1 || lacking+=(python3-pip)
     [ -e /usr/include/rocksdb/c.h ] || lacking+=(librocksdb-dev libclang-dev)
+    has protoc || lacking+=(protobuf-compiler)
     if [ "${#lacking[@]}" -gt 0 ] && has apt-get; then
         local as_root=()
         if [ "$(id -u)" -ne 0 ]; then as_root=(sudo --non-interactive); fi
