@@ -23,6 +23,9 @@ done
 step cargo test --locked --no-default-features
 step cargo test --locked --all-features
 
+# The threads of a store in many orders: a build of its own, in which a scheduler stands in for locks.
+step cargo test --locked --manifest-path tests/interleavings/Cargo.toml
+
 # Every link in the documentation leads somewhere, in private items too: they are the map.
 export RUSTDOCFLAGS="-D warnings"
 step cargo doc --locked --no-deps --all-features --document-private-items

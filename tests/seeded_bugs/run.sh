@@ -31,21 +31,25 @@ field() { sed -n "s/^$2: //p" "$1"; }
 # Runs a suite; says what it found, or nothing.
 find_it() {
     local suite=$1 log=$copy/seeded-bug.log
-    if [ "$suite" = simulation ]; then
-        set -- --test simulation no_life -- --nocapture
-    else
+    local test=(cargo test --quiet --no-default-features)
+    case $suite in
+        simulation) set -- --test simulation no_life -- --nocapture ;;
+        interleavings)
+            test=(cargo test --quiet --manifest-path tests/interleavings/Cargo.toml)
+            set -- --test promises
+            ;;
         # shellcheck disable=SC2086
-        set -- $suite
-    fi
-    if ! cargo test --quiet --no-default-features "${@:1:2}" --no-run >"$log" 2>&1; then
+        *) set -- $suite ;;
+    esac
+    if ! "${test[@]}" "${@:1:2}" --no-run >"$log" 2>&1; then
         echo "does not build: $log" >&2
         return 1
     fi
     local status=0
-    timeout 600 cargo test --quiet --no-default-features "$@" >"$log" 2>&1 || status=$?
+    timeout 3600 "${test[@]}" "$@" >"$log" 2>&1 || status=$?
     case $status in
         0) ;;
-        124) echo "never ends" ;;
+        124) echo "no end within an hour: $log" >&2 ;;
         *) sed -n 's/^a seed failed after \([0-9]*\) seeds$/\1/p' "$log" | head -1 | grep . || echo "-" ;;
     esac
 }
