@@ -319,6 +319,33 @@ proptest! {
     }
 }
 
+/// A disk writes sectors in any order: all of the last unit may be there but one of them.
+#[test]
+fn a_unit_that_lacks_one_sector_is_not_shown() {
+    let memory = MemoryDisk::new();
+    let mut opened = open(Arc::new(memory.clone()), 8).unwrap();
+    let short = unit(&opened.log, Position::START, 3, LEN);
+    let end = opened.writer.commit(short, 5).unwrap();
+    let begin = u64::from(opened.log.place().offset);
+    // One event, so that most sectors have nothing but a part of its data.
+    let long = unit(&opened.log, end, 1, 30_000);
+    opened.writer.commit(long, 5).unwrap();
+    let behind = u64::from(opened.log.place().offset);
+    assert!(behind - begin > 20_000);
+    let mut sectors = 0;
+    for at in (begin.next_multiple_of(512)..behind).step_by(512) {
+        let disk = memory.snapshot();
+        let zeros = [0; 512];
+        let len = usize::try_from(512.min(behind - at)).unwrap();
+        disk.corrupt("segment-00000000", at, &zeros[..len]).unwrap();
+        let opened = open(Arc::new(disk), 8).unwrap();
+        assert_eq!(opened.report.torn.len(), 1);
+        check(&opened.log, end, LEN);
+        sectors += 1;
+    }
+    assert!(sectors > 40);
+}
+
 /// A unit is being written, and the spare is being filled: both may have lost blocks.
 #[test]
 fn blocks_that_are_lost_in_two_places_keep_no_store_closed() {

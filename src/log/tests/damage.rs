@@ -190,22 +190,41 @@ fn a_lost_manifest_is_missed_when_its_segments_have_events() {
         next = opened.writer.commit(more, 5).unwrap();
         opened.log.keeper_step().unwrap();
     }
-    for (name, _) in disk.list().unwrap() {
-        if name.starts_with("manifest") {
-            disk.destroy(&name).unwrap();
-        }
-    }
-    for (name, _) in early.list().unwrap() {
-        if name.starts_with("manifest") {
-            disk.put(&name, &early.map(&name).unwrap()).unwrap();
-        }
-    }
+    put_back_manifests(&disk, &early);
     drop(opened);
     let outcome = open(&disk.snapshot());
     assert!(
         matches!(outcome, Err(LogOpenError::Damaged(_))),
         "{outcome:?}"
     );
+}
+
+/// Writing would go on in an epoch that has been, and over what came since.
+#[test]
+fn an_older_manifest_is_not_believed_where_the_floor_knows_a_newer_one() {
+    let (disk, _) = store(false);
+    let early = disk.snapshot();
+    let Opened { log, writer, .. } = open(&disk).unwrap();
+    writer.close(&log).unwrap();
+    drop(log);
+    put_back_manifests(&disk, &early);
+    match open(&disk) {
+        Err(LogOpenError::Damaged(StorageError::Missing { file, .. })) => {
+            assert!(file.starts_with("manifest"), "{file}");
+        }
+        outcome => panic!("{outcome:?}"),
+    }
+}
+
+/// Replaces the manifests by those of an earlier time.
+fn put_back_manifests(disk: &MemoryDisk, early: &MemoryDisk) {
+    let is_manifest = |(name, _): &(String, u64)| name.starts_with("manifest");
+    for (name, _) in disk.list().unwrap().into_iter().filter(is_manifest) {
+        disk.destroy(&name).unwrap();
+    }
+    for (name, _) in early.list().unwrap().into_iter().filter(is_manifest) {
+        disk.put(&name, &early.map(&name).unwrap()).unwrap();
+    }
 }
 
 #[test]
