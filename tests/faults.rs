@@ -1,0 +1,89 @@
+//! The real thing: `annal serve` as a process, killed, stopped, without power, without room, with
+//! failing calls and jumping clocks, while many clients write and follow; and everything that they
+//! saw is judged. Here runs a short form of each campaign; `tests/faults/run.sh` runs long ones.
+//! What each needs and does stands in `tests/faults/README.md`.
+//!
+//! A campaign that the machine cannot run is shown as ignored, with the reason, never as passed.
+#![cfg(feature = "cli")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+
+#[path = "simulation/dice.rs"]
+mod dice;
+#[path = "faults/follow.rs"]
+mod follow;
+#[path = "faults/history.rs"]
+mod history;
+#[path = "faults/judge.rs"]
+mod judge;
+#[path = "faults/kill.rs"]
+mod kill;
+#[path = "faults/life.rs"]
+mod life;
+#[path = "faults/load.rs"]
+mod load;
+#[path = "faults/power.rs"]
+mod power;
+#[path = "faults/server.rs"]
+mod server;
+#[path = "faults/settings.rs"]
+mod settings;
+#[path = "faults/volume.rs"]
+mod volume;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Trial};
+
+use settings::{Ended, Settings};
+use volume::Kind;
+
+/// What a run says by its exit code where the machine lacks something.
+const SKIPPED: i32 = 77;
+
+type Campaign = fn(&Settings) -> Result<Ended, String>;
+
+const CAMPAIGNS: &[(&str, Campaign)] = &[
+    ("kill", kill::run),
+    ("power-ext4", |settings| power::run(settings, Kind::Ext4)),
+    ("power-xfs", |settings| power::run(settings, Kind::Xfs)),
+];
+
+fn main() -> ExitCode {
+    if let Some(hosted) = server::host() {
+        return match hosted {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(problem) => {
+                eprintln!("{problem}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let settings = Settings::from_environment();
+    let trials = CAMPAIGNS.iter().map(|(name, campaign)| {
+        let settings = settings.clone();
+        Trial::ignorable_test(*name, move || {
+            let ended = campaign(&settings).map_err(|problem| {
+                let seed = settings.seed;
+                format!("{problem}\nthe seed of the run was {seed} (ANNAL_FAULTS_SEED)")
+            })?;
+            match ended {
+                Ended::Done(tally) => println!("{name}: {tally}; 0 violations"),
+                Ended::Told(told) => println!("{name}: {told}"),
+                Ended::Skipped(lacks) if settings.cycles.is_some() => {
+                    eprintln!("{name} was NOT RUN: {lacks}");
+                    std::process::exit(SKIPPED);
+                }
+                Ended::Skipped(lacks) => {
+                    eprintln!("{name} was NOT RUN: {lacks}");
+                    return Ok(Completion::ignored_with(lacks));
+                }
+            }
+            Ok(Completion::Completed)
+        })
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+}

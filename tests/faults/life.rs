@@ -1,0 +1,390 @@
+//! The life of one store: a server under load is struck down again and again, started again, and
+//! at the end everything that its clients saw is judged by the log.
+
+use std::fmt;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use annal::client::{ClientOptions, Read};
+use annal::{Append, Client, EventType, ExpectedRevision, NewEvent, Position, RecordedEvent};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::dice::Dice;
+use super::follow::Follower;
+use super::history::{Asked, Followed, Followings, History, Look, Outcome, Saw};
+use super::judge::judge;
+use super::load::{Clock, Notes, SHARED, Writer, shared};
+use super::server::{Process, Program, free_port, verify};
+
+/// How long writers may take for their last request.
+const LAST_WITHIN: Duration = Duration::from_secs(90);
+/// How many violations are told.
+const TOLD_MAX: usize = 12;
+
+/// What strikes, and where the store is.
+pub(crate) trait Fault {
+    /// The folder of the store.
+    fn folder(&self) -> &Path;
+    /// Where a server complains, which is outside of what is struck.
+    fn log(&self) -> &Path;
+    /// Strikes a server, which need not listen yet, and leaves everything ready for the next one.
+    /// Says what it did, for the counts.
+    fn strike(&mut self, server: Process, dice: &mut Dice, time: &Runtime) -> Result<(), String>;
+}
+
+/// How a life is led.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    pub(crate) program: Program,
+    pub(crate) writers: u64,
+    pub(crate) strikes: u64,
+    /// How long a server lives, in milliseconds.
+    pub(crate) lives_ms: Range<u64>,
+    /// How many of a hundred strikes hit the next server too, while it opens the store.
+    pub(crate) twice_percent: u64,
+    /// The longest that a writer waits for an answer.
+    pub(crate) patience: Option<Duration>,
+    /// Whether answers that the storage failed are what the fault explains.
+    pub(crate) storage_fails: bool,
+}
+
+/// What happened.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) lives: u64,
+    pub(crate) strikes: u64,
+    pub(crate) while_opening: u64,
+    pub(crate) done: u64,
+    pub(crate) conflicts: u64,
+    pub(crate) refused: u64,
+    pub(crate) unknown: u64,
+    /// Appends that were answered as done before.
+    pub(crate) repeated: u64,
+    pub(crate) events: u64,
+    pub(crate) looks: u64,
+    pub(crate) given: u64,
+    pub(crate) resumed: u64,
+    pub(crate) slowest_open: Duration,
+    pub(crate) took: Duration,
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.lives += other.lives;
+        self.strikes += other.strikes;
+        self.while_opening += other.while_opening;
+        self.done += other.done;
+        self.conflicts += other.conflicts;
+        self.refused += other.refused;
+        self.unknown += other.unknown;
+        self.repeated += other.repeated;
+        self.events += other.events;
+        self.looks += other.looks;
+        self.given += other.given;
+        self.resumed += other.resumed;
+        self.slowest_open = self.slowest_open.max(other.slowest_open);
+        self.took += other.took;
+    }
+
+    fn count(&mut self, history: &History, log: &[RecordedEvent]) {
+        for asked in &history.asked {
+            match &asked.outcome {
+                Outcome::Done(receipt) => {
+                    self.done += 1;
+                    self.repeated += u64::from(receipt.repeated);
+                }
+                Outcome::Conflict { .. } => self.conflicts += 1,
+                Outcome::Refused(_) => self.refused += 1,
+                Outcome::Unknown(_) => self.unknown += 1,
+            }
+        }
+        self.events += u64::try_from(log.len()).unwrap();
+        self.looks += u64::try_from(history.looks.len()).unwrap();
+        for followed in &history.followed {
+            self.given += u64::try_from(followed.given.len()).unwrap();
+            self.resumed += followed.resumed;
+        }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} strikes, {} more while opening, in {} lives and {:.0} s; {} appends acknowledged \
+             ({} of them again), {} conflicts, {} refused, {} unknown; {} events in the logs, \
+             {} looks, {} notices to followers, which resumed {} times; slowest opening {:.0} ms",
+            self.strikes,
+            self.while_opening,
+            self.lives,
+            self.took.as_secs_f64(),
+            self.done,
+            self.repeated,
+            self.conflicts,
+            self.refused,
+            self.unknown,
+            self.events,
+            self.looks,
+            self.given,
+            self.resumed,
+            self.slowest_open.as_secs_f64() * 1_000.0,
+        )
+    }
+}
+
+/// Leads one life. An error says which promise was broken.
+pub(crate) fn live(fault: &mut dyn Fault, shape: &Shape, seed: u64) -> Result<Tally, String> {
+    let began = Instant::now();
+    let runtime = Runtime::new().unwrap();
+    let mut life = Life::begin(fault, shape, seed, &runtime)?;
+    let mut tally = Tally::default();
+    for _ in 0..shape.strikes {
+        life.strike(fault, &mut tally)?;
+    }
+    let (history, log) = life.end(fault)?;
+    tally.lives = 1;
+    tally.count(&history, &log);
+    tally.took = began.elapsed();
+    let found = judge(&history, &log);
+    if found.is_empty() {
+        return Ok(tally);
+    }
+    let told: Vec<_> = found
+        .iter()
+        .take(TOLD_MAX)
+        .map(ToString::to_string)
+        .collect();
+    let (count, told) = (found.len(), told.join("\n  "));
+    Err(format!(
+        "{count} violations in {}:\n  {told}",
+        fault.folder().display()
+    ))
+}
+
+/// A server with its clients.
+struct Life<'a> {
+    shape: &'a Shape,
+    runtime: &'a Runtime,
+    dice: Dice,
+    clock: Clock,
+    port: u16,
+    server: Option<Process>,
+    client: Client,
+    stop: watch::Sender<bool>,
+    last: watch::Sender<Option<Vec<Position>>>,
+    writers: Vec<JoinHandle<Notes>>,
+    followers: Vec<JoinHandle<Followings>>,
+    history: History,
+}
+
+impl<'a> Life<'a> {
+    fn begin(
+        fault: &dyn Fault,
+        shape: &'a Shape,
+        seed: u64,
+        runtime: &'a Runtime,
+    ) -> Result<Self, String> {
+        let mut dice = Dice::new(seed);
+        let port = free_port(&mut dice);
+        let clock = Clock::start();
+        let mut server = Process::spawn(&shape.program, fault.folder(), port, fault.log());
+        server.listening()?;
+        let (stop, stopped) = watch::channel(false);
+        let (last, last_is) = watch::channel(None);
+        let connect = || {
+            let mut options = ClientOptions::new("127.0.0.1", port);
+            options.connect_timeout = Duration::from_secs(2);
+            let client = runtime.block_on(Client::connect(options));
+            client.map_err(|error| error.to_string())
+        };
+        let mut writers = Vec::new();
+        for number in 0..shape.writers {
+            let writer = Writer::new(connect()?, number, seed, clock.clone());
+            let writer = writer.with_patience(shape.patience);
+            writers.push(runtime.spawn(writer.run(stopped.clone())));
+        }
+        let mut followers = Vec::new();
+        for (of, restless) in [
+            (Followed::All, false),
+            (Followed::All, true),
+            (Followed::Stream(shared(0)), true),
+            (Followed::Stream(shared(1)), false),
+            (Followed::Category("shared".to_owned()), true),
+        ] {
+            let (client, clock) = (connect()?, clock.clone());
+            let dice = Dice::new(dice.roll());
+            let follower = Follower {
+                client,
+                of,
+                restless,
+                dice,
+                clock,
+            };
+            followers.push(runtime.spawn(follower.run(last_is.clone())));
+        }
+        let client = connect()?;
+        Ok(Self {
+            shape,
+            runtime,
+            dice,
+            clock,
+            port,
+            server: Some(server),
+            client,
+            stop,
+            last,
+            writers,
+            followers,
+            history: History::default(),
+        })
+    }
+
+    /// Lets the server live a moment, strikes it, and starts the next one.
+    fn strike(&mut self, fault: &mut dyn Fault, tally: &mut Tally) -> Result<(), String> {
+        let Range { start, end } = self.shape.lives_ms;
+        let moment = Duration::from_micros(start * 1_000 + self.dice.below((end - start) * 1_000));
+        wait(self.runtime, moment);
+        if let Some(server) = self.server.take() {
+            fault.strike(server, &mut self.dice, self.runtime)?;
+            tally.strikes += 1;
+        }
+        while self.dice.percent(self.shape.twice_percent) {
+            let program = &self.shape.program;
+            let server = Process::spawn(program, fault.folder(), self.port, fault.log());
+            let moment = Duration::from_micros(self.dice.below(40_000));
+            wait(self.runtime, moment);
+            fault.strike(server, &mut self.dice, self.runtime)?;
+            tally.while_opening += 1;
+        }
+        let program = &self.shape.program;
+        let mut server = Process::spawn(program, fault.folder(), self.port, fault.log());
+        let (took, _) = server.listening()?;
+        tally.slowest_open = tally.slowest_open.max(took);
+        self.server = Some(server);
+        self.look_at_all()
+    }
+
+    /// Everything that a server shows after a restart is a look like others.
+    fn look_at_all(&mut self) -> Result<(), String> {
+        let invoked = self.clock.now();
+        let all = self.client.read(Read::all()).collect();
+        let read = self
+            .runtime
+            .block_on(async { timeout(LAST_WITHIN, all).await });
+        let events = read.map_err(|_| "a read of everything hangs".to_owned())?;
+        let events = events.map_err(|error| format!("a read of everything: {error}"))?;
+        let returned = self.clock.now();
+        self.history.looks.push(Look {
+            invoked,
+            returned,
+            saw: Saw::Log(Position::START, events),
+        });
+        Ok(())
+    }
+
+    /// Ends the load, waits until every follower has everything, stops the server in order, and
+    /// checks its files; the history and the log.
+    fn end(mut self, fault: &dyn Fault) -> Result<(History, Vec<RecordedEvent>), String> {
+        self.stop.send_replace(true);
+        let mut complaints = Vec::new();
+        for writer in std::mem::take(&mut self.writers) {
+            let notes = self
+                .runtime
+                .block_on(async { timeout(LAST_WITHIN, writer).await });
+            let notes = notes.map_err(|_| "a writer hangs".to_owned())?;
+            let notes = notes.map_err(|error| format!("a writer ended: {error}"))?;
+            self.history.asked.extend(notes.asked);
+            self.history.looks.extend(notes.looks);
+            complaints.extend(notes.complaints);
+        }
+        self.append_the_last()?;
+        for follower in std::mem::take(&mut self.followers) {
+            let followed = self.runtime.block_on(follower);
+            self.history
+                .followed
+                .push(followed.map_err(|error| error.to_string())?);
+        }
+        self.look_at_all()?;
+        let log = self.history.looks.last().map(|look| match &look.saw {
+            Saw::Log(_, events) => events.clone(),
+            Saw::Head(..) | Saw::Stream(..) => Vec::new(),
+        });
+        if let Some(server) = self.server.take() {
+            server.stop()?;
+        }
+        verify(fault.folder())?;
+        if !self.shape.storage_fails && !complaints.is_empty() {
+            return Err(format!(
+                "answers that a kill does not explain: {complaints:?}"
+            ));
+        }
+        Ok((self.history, log.unwrap_or_default()))
+    }
+
+    /// One event more in every stream that is followed, so that each follower knows the end.
+    fn append_the_last(&mut self) -> Result<(), String> {
+        let mut append = Append::new();
+        for number in 0..SHARED {
+            let event = NewEvent::json(EventType::new("Last").unwrap(), "{}");
+            append = append.event(shared(number), event);
+            append = append.expect(shared(number), ExpectedRevision::Any);
+        }
+        let invoked = self.clock.now();
+        let done = self.runtime.block_on(self.client.append(append.clone()));
+        let receipt = done.map_err(|error| format!("the last append: {error}"))?;
+        let positions = (0..SHARED).map(|nth| receipt.first.plus(nth)).collect();
+        self.last.send_replace(Some(positions));
+        let returned = self.clock.now();
+        self.history.asked.push(Asked {
+            append,
+            invoked,
+            returned,
+            outcome: Outcome::Done(receipt),
+        });
+        Ok(())
+    }
+}
+
+/// Lets the clients work so long: the instant of a strike is nothing but a time.
+pub(crate) fn wait(runtime: &Runtime, moment: Duration) {
+    runtime.block_on(async { sleep(moment).await });
+}
+
+/// A folder that is removed, unless what happened in it is to be looked at.
+#[derive(Debug)]
+pub(crate) struct Place {
+    path: PathBuf,
+    keep: bool,
+}
+
+impl Place {
+    pub(crate) fn new(name: &str) -> Self {
+        let base = std::env::var_os("ANNAL_FAULTS_DIR").map(PathBuf::from);
+        let base = base.unwrap_or_else(std::env::temp_dir);
+        let unique = uuid::Uuid::new_v4().simple();
+        let path = base.join(format!("annal-faults-{name}-{unique}"));
+        fs::create_dir_all(&path).unwrap();
+        Self { path, keep: false }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn keep(&mut self) {
+        self.keep = true;
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.keep {
+            let _left = fs::remove_dir_all(&self.path);
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! A server as a process of its own, to be killed, stopped and watched from outside: the binary
+//! `annal serve`, or this program as a host of the same server with segments of 64 KiB, so that
+//! the ends of segments are met every moment.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use annal::{Server, ServerOptions, Store, StoreOptions};
+use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::dice::Dice;
+
+/// How long a store may take to open before this counts as hanging.
+const OPEN_WITHIN: Duration = Duration::from_secs(60);
+/// How long a server may take to stop in order.
+const STOP_WITHIN: Duration = Duration::from_secs(60);
+
+/// Which program serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// `annal serve`.
+    Binary,
+    /// This program, with small segments; units are aligned to so many bytes.
+    Host(u32),
+    /// `annal serve`, as the last arguments of another command.
+    Under(Vec<String>),
+}
+
+/// The binary under test: the one built with these tests, unless another one is named.
+pub(crate) fn binary() -> PathBuf {
+    let built = || PathBuf::from(env!("CARGO_BIN_EXE_annal"));
+    std::env::var_os("ANNAL_FAULTS_BINARY").map_or_else(built, PathBuf::from)
+}
+
+/// A port that nobody else is given by the system.
+pub(crate) fn free_port(dice: &mut Dice) -> u16 {
+    loop {
+        let port = u16::try_from(12_000 + dice.below(20_000)).unwrap();
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// A process that serves, or is about to.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    out: Option<BufReader<ChildStdout>>,
+    pub(crate) port: u16,
+    log: PathBuf,
+    began: Instant,
+}
+
+impl Process {
+    /// Starts it, and does not wait for it. What it complains of goes to the file `log`.
+    pub(crate) fn spawn(program: &Program, folder: &Path, port: u16, log: &Path) -> Self {
+        let mut command = match program {
+            Program::Host(align) => {
+                let mut command = Command::new(std::env::current_exe().unwrap());
+                command
+                    .env("ANNAL_FAULTS_HOST", folder)
+                    .env("ANNAL_FAULTS_HOST_PORT", port.to_string())
+                    .env("ANNAL_FAULTS_HOST_ALIGN", align.to_string());
+                command
+            }
+            Program::Binary => serve(Command::new(binary()), folder, port),
+            Program::Under(words) => {
+                let mut command = Command::new(&words[0]);
+                command.args(&words[1..]).arg(binary());
+                serve(command, folder, port)
+            }
+        };
+        let complaints = OpenOptions::new().create(true).append(true).open(log);
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(complaints.unwrap())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let out = child.stdout.take().map(BufReader::new);
+        Self {
+            child,
+            out,
+            port,
+            log: log.to_owned(),
+            began: Instant::now(),
+        }
+    }
+
+    /// Waits until it listens. How long that took since it was started, and what it said.
+    pub(crate) fn listening(&mut self) -> Result<(Duration, Value), String> {
+        let Some(mut out) = self.out.take() else {
+            return Err("it is listening already".to_owned());
+        };
+        let (said, hears) = mpsc::channel();
+        let reader = thread::spawn(move || {
+            let mut line = String::new();
+            let _read = out.read_line(&mut line);
+            let _gone = said.send(line);
+            out
+        });
+        let line = match hears.recv_timeout(OPEN_WITHIN) {
+            Ok(line) => line,
+            Err(_) => return Err(format!("not open after {OPEN_WITHIN:?}")),
+        };
+        self.out = Some(reader.join().unwrap());
+        match serde_json::from_str::<Value>(&line) {
+            Ok(hello) if hello["notice"] == "listening" => Ok((self.began.elapsed(), hello)),
+            _ => {
+                let status = self.child.wait();
+                Err(format!("it ended with {status:?}: {}", self.complaints()))
+            }
+        }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The last that it complained of.
+    pub(crate) fn complaints(&self) -> String {
+        let text = std::fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(8)..].join("\n")
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status();
+        assert!(sent.unwrap().success(), "SIG{name} to {id}");
+    }
+
+    /// Kills it with SIGKILL, and waits until it is gone. Says whether it was still there.
+    pub(crate) fn kill(mut self) -> bool {
+        let alive = matches!(self.child.try_wait(), Ok(None));
+        let _gone = self.child.kill();
+        let _status = self.child.wait();
+        alive
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) fn ended(mut self, within: Duration) -> Result<ExitStatus, String> {
+        let (said, hears) = mpsc::channel();
+        let out = self.out.take();
+        // Its end of the pipe closes when it is gone.
+        thread::spawn(move || {
+            let _rest = out.map(|out| out.lines().count());
+            let _gone = said.send(());
+        });
+        match hears.recv_timeout(within) {
+            Ok(()) => self.child.wait().map_err(|error| error.to_string()),
+            Err(_) => Err(format!("it has not ended after {within:?}")),
+        }
+    }
+
+    /// Stops it in order.
+    pub(crate) fn stop(self) -> Result<(), String> {
+        self.signal("TERM");
+        let log = self.log.clone();
+        match self.ended(STOP_WITHIN)? {
+            status if status.success() => Ok(()),
+            status => {
+                let said = std::fs::read_to_string(log).unwrap_or_default();
+                Err(format!("it stopped with {status}: {said}"))
+            }
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _status = self.child.wait();
+    }
+}
+
+fn serve(mut command: Command, folder: &Path, port: u16) -> Command {
+    for name in ["SERVER", "DATA", "TCP", "HTTP", "INSECURE", "CONFIG", "LOG"] {
+        command.env_remove(format!("ANNAL_{name}"));
+    }
+    command
+        .args([
+            "serve", "--json", "--http", "none", "--log", "info", "--tcp",
+        ])
+        .arg(format!("127.0.0.1:{port}"))
+        .arg("--data")
+        .arg(folder);
+    command
+}
+
+/// `annal verify`: an error if it does not find everything whole.
+pub(crate) fn verify(folder: &Path) -> Result<(), String> {
+    let mut command = Command::new(binary());
+    command.args(["verify", "--json", "--data"]).arg(folder);
+    let output = command.output().unwrap();
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!(
+            "annal verify: {} {} {}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )),
+    }
+}
+
+/// Serves with small segments, if the environment says that this process is here for that.
+pub(crate) fn host() -> Option<Result<(), String>> {
+    let folder = std::env::var_os("ANNAL_FAULTS_HOST")?;
+    let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
+    let port = number("ANNAL_FAULTS_HOST_PORT")?;
+    let align = number("ANNAL_FAULTS_HOST_ALIGN")?;
+    Some(serve_small(
+        Path::new(&folder),
+        u16::try_from(port).ok()?,
+        align,
+    ))
+}
+
+fn serve_small(folder: &Path, port: u16, align: u32) -> Result<(), String> {
+    let mut options = StoreOptions::default();
+    options.segment_size_bytes = 64 * 1024;
+    options.index_flush_events = 256;
+    options.unit_align_bytes = align;
+    let store = Store::open(folder, options).map_err(|error| error.to_string())?;
+    let mut options = ServerOptions::default();
+    options.address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let served = runtime.block_on(async {
+        let mut told = signal(SignalKind::terminate()).unwrap();
+        let server = Server::bind(store.clone(), options).map_err(|error| error.to_string())?;
+        println!(
+            "{{\"notice\": \"listening\", \"position\": {}}}",
+            store.committed()
+        );
+        let stop = async {
+            let _told = told.recv().await;
+        };
+        server.run(stop).await.map_err(|error| error.to_string())
+    });
+    served.and_then(|()| store.close().map_err(|error| error.to_string()))
+}
+
+/// A file to complain into, next to the folder of a store.
+pub(crate) fn log_beside(folder: &Path, name: &str) -> PathBuf {
+    let log = folder.with_extension(name);
+    let _fresh = File::create(&log);
+    log
+}
