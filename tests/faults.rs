@@ -11,7 +11,14 @@
     reason = "a test may panic"
 )]
 
+#[path = "faults/calls.rs"]
+mod calls;
+#[path = "faults/campaign.rs"]
+mod campaign;
+#[path = "faults/clock.rs"]
+mod clock;
 #[path = "simulation/dice.rs"]
+#[expect(dead_code, reason = "the simulation rolls more kinds of dice")]
 mod dice;
 #[path = "faults/follow.rs"]
 mod follow;
@@ -27,10 +34,14 @@ mod life;
 mod load;
 #[path = "faults/power.rs"]
 mod power;
+#[path = "faults/second.rs"]
+mod second;
 #[path = "faults/server.rs"]
 mod server;
 #[path = "faults/settings.rs"]
 mod settings;
+#[path = "faults/stop.rs"]
+mod stop;
 #[path = "faults/volume.rs"]
 mod volume;
 
@@ -50,6 +61,10 @@ const CAMPAIGNS: &[(&str, Campaign)] = &[
     ("kill", kill::run),
     ("power-ext4", |settings| power::run(settings, Kind::Ext4)),
     ("power-xfs", |settings| power::run(settings, Kind::Xfs)),
+    ("strace", calls::run),
+    ("stop", stop::run),
+    ("second", second::run),
+    ("clock", clock::run),
 ];
 
 fn main() -> ExitCode {
@@ -72,7 +87,6 @@ fn main() -> ExitCode {
             })?;
             match ended {
                 Ended::Done(tally) => println!("{name}: {tally}; 0 violations"),
-                Ended::Told(told) => println!("{name}: {told}"),
                 Ended::Skipped(lacks) if settings.cycles.is_some() => {
                     eprintln!("{name} was NOT RUN: {lacks}");
                     std::process::exit(SKIPPED);

@@ -20,10 +20,9 @@ pub(super) async fn append(link: &Link, append: Append) -> Result<Receipt, Appen
         match trouble {
             // The server took nothing of it.
             Trouble::Answer(WireError::GoingAway) => (),
-            // A first sending may have done it before the stream was deleted.
-            Trouble::Answer(error @ WireError::StreamDeleted { .. }) if in_doubt => {
+            Trouble::Answer(error) if in_doubt && !speaks_of_the_log(&error) => {
                 return Err(AppendError::Unknown(format!(
-                    "the connection was lost, and when the append was sent again, {error}"
+                    "the connection was lost, and when the append was sent again: {error}"
                 )));
             }
             Trouble::Connection(error) if in_doubt => {
@@ -65,6 +64,16 @@ fn sent_once(trouble: Trouble) -> AppendError {
         Trouble::Connection(error) => error.into(),
         Trouble::Lost => AppendError::Unknown("the connection was lost".to_owned()),
     }
+}
+
+/// Whether an answer to a second sending says that the first did nothing: only if the store looked
+/// for its work and found other events in its place. A store that is too busy, does not write any
+/// more or does not allow it any more did not look; and a stream can have been deleted in between.
+fn speaks_of_the_log(error: &WireError) -> bool {
+    matches!(
+        error,
+        WireError::WrongExpectedRevision { .. } | WireError::RequestIdReused(_)
+    )
 }
 
 /// Whether an append that was sent twice does its work once, and is answered by what is true.
@@ -109,6 +118,8 @@ impl From<std::convert::Infallible> for ConnectError {
 mod tests {
     use super::*;
     use crate::model::{EventType, ExpectedRevision, NewEvent, Request, StreamName};
+    use crate::protocol::StorageKind;
+    use crate::protocol::message::{Expected, StreamHead};
 
     fn stream(name: &str) -> StreamName {
         StreamName::new(name.to_owned()).unwrap()
@@ -117,6 +128,41 @@ mod tests {
     fn one() -> Append {
         let event = NewEvent::json(EventType::new("T").unwrap(), "{}");
         Append::to(stream("a"), ExpectedRevision::NoStream, [event])
+    }
+
+    #[test]
+    fn a_second_sending_that_was_not_looked_for_in_the_log_leaves_the_doubt() {
+        let (kind, text) = (
+            StorageKind::Poisoned,
+            "it does not write any more".to_owned(),
+        );
+        let (stream, found) = ("a".to_owned(), StreamHead::At(7));
+        let of = || "an append".to_owned();
+        for error in [
+            WireError::Storage { kind, text },
+            WireError::Busy,
+            WireError::IndexRebuilding { done: 1, of: 2 },
+            WireError::Denied("not any more".to_owned()),
+            WireError::OverLimit {
+                what: of(),
+                value: 2,
+                max: 1,
+            },
+            WireError::StreamDeleted {
+                stream: stream.clone(),
+                found,
+            },
+            WireError::Unknown("the sync failed".to_owned()),
+        ] {
+            assert!(!speaks_of_the_log(&error), "{error}");
+        }
+        assert!(speaks_of_the_log(&WireError::RequestIdReused([7; 16])));
+        let expected = Expected::NoStream;
+        assert!(speaks_of_the_log(&WireError::WrongExpectedRevision {
+            stream,
+            expected,
+            found,
+        }));
     }
 
     #[test]

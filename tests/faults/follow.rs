@@ -85,11 +85,20 @@ impl Follower {
                     }
                 }
                 Ok(Notices::Notice(notice)) => match notice {
-                    Notice::Checkpoint { position, .. }
-                    | Notice::CaughtUp { position, .. }
-                    | Notice::FellBehind { position } => {
+                    Notice::Checkpoint {
+                        position,
+                        committed_us,
+                    }
+                    | Notice::CaughtUp {
+                        position,
+                        committed_us,
+                    } => {
                         after = position.0.checked_sub(1).map(Position);
-                        all.given.push(Given::LookedAt(now, position));
+                        all.given.push(Given::LookedAt(now, position, committed_us));
+                    }
+                    Notice::FellBehind { position } => {
+                        after = position.0.checked_sub(1).map(Position);
+                        all.given.push(Given::LookedAt(now, position, None));
                     }
                     Notice::Resumed { .. } => all.resumed += 1,
                     Notice::Event(event) => all.given.push(Given::Event(now, Box::new(event))),

@@ -90,8 +90,9 @@ pub(crate) struct Followings {
 #[derive(Clone, Debug)]
 pub(crate) enum Given {
     Event(Moment, Box<RecordedEvent>),
-    /// All that stands in front of the position was looked at.
-    LookedAt(Moment, Position),
+    /// All that stands in front of the position was looked at; and when it was committed by the
+    /// clock of the store, in microseconds, if the server knows.
+    LookedAt(Moment, Position, Option<i64>),
 }
 
 /// Everything together.

@@ -44,6 +44,8 @@ pub(crate) enum Promise {
     Order,
     /// A follower is given everything once and in order, up to the end.
     Followed,
+    /// No later commit has an earlier time.
+    Clock,
 }
 
 /// A promise that was broken, and how.
@@ -238,6 +240,7 @@ impl<'a> Judge<'a> {
 
     fn followings(&mut self, followed: &Followings) {
         let log = self.log.iter();
+        let mut clock = None;
         let mut wanted = log.filter(|event| followed.of.wants(event)).peekable();
         for given in &followed.given {
             match given {
@@ -249,7 +252,12 @@ impl<'a> Judge<'a> {
                         return self.broken(Promise::Followed, what);
                     }
                 },
-                Given::LookedAt(_, position) => {
+                Given::LookedAt(_, position, committed_us) => {
+                    if committed_us.is_some() && *committed_us < clock {
+                        let what = format!("committed {committed_us:?} after {clock:?}");
+                        self.broken(Promise::Clock, what);
+                    }
+                    clock = clock.max(*committed_us);
                     if let Some(left_out) = wanted.peek().filter(|next| next.position < *position) {
                         let what = format!("{} left out before {position}", shown(left_out));
                         return self.broken(Promise::Followed, what);
@@ -365,7 +373,7 @@ impl<'a> Judge<'a> {
         for given in history.followed.iter().flat_map(|followed| &followed.given) {
             let (at, length) = match given {
                 Given::Event(at, event) => (*at, event.position.0 + 1),
-                Given::LookedAt(at, position) => (*at, position.0),
+                Given::LookedAt(at, position, _) => (*at, position.0),
             };
             steps.push(Step::answered(at, length, usize::MAX));
         }

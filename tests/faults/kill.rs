@@ -1,31 +1,24 @@
 //! The server is killed with SIGKILL at random instants under load, also while it opens its store.
 
-use std::path::{Path, PathBuf};
-
 use tokio::runtime::Runtime;
 
+use super::campaign::Campaign;
 use super::dice::Dice;
-use super::life::{Fault, Place, Shape, Tally, live};
-use super::server::{Process, Program, log_beside};
+use super::life::{At, Fault, Shape};
+use super::server::{Process, Program};
 use super::settings::{Ended, Settings};
 
-const SHORT: u64 = 6;
-/// How many strikes one store lives through.
-pub(crate) const STRIKES_OF_A_LIFE: u64 = 20;
+const CAMPAIGN: Campaign = Campaign {
+    name: "kill",
+    short: 5,
+    of_a_life: 20,
+};
 
-struct Kill {
-    place: Place,
-    folder: PathBuf,
-    log: PathBuf,
-}
+struct Kill(At);
 
 impl Fault for Kill {
-    fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    fn log(&self) -> &Path {
-        &self.log
+    fn at(&self) -> &At {
+        &self.0
     }
 
     fn strike(&mut self, server: Process, _: &mut Dice, _: &Runtime) -> Result<(), String> {
@@ -36,7 +29,7 @@ impl Fault for Kill {
     }
 }
 
-/// Two lives of three are of the binary; in the third, every second a segment ends.
+/// Two lives of three are of the binary; in the third, every moment a segment ends.
 pub(crate) fn program_of(life: u64) -> Program {
     match life % 6 {
         2 => Program::Host(8),
@@ -46,33 +39,11 @@ pub(crate) fn program_of(life: u64) -> Program {
 }
 
 pub(crate) fn run(settings: &Settings) -> Result<Ended, String> {
-    let mut left = settings.cycles.unwrap_or(SHORT);
-    let mut all = Tally::default();
-    while left > 0 {
-        let place = Place::new("kill");
-        let folder = place.path().join("store");
-        let log = log_beside(&folder, "log");
-        let strikes = left.min(STRIKES_OF_A_LIFE);
-        let shape = Shape {
-            program: program_of(all.lives),
-            writers: 12,
-            strikes,
-            lives_ms: 10..400,
-            twice_percent: 25,
-            patience: None,
-            storage_fails: false,
-        };
-        let seed = settings.seed.wrapping_add(all.lives);
-        let mut fault = Kill { place, folder, log };
-        match live(&mut fault, &shape, seed) {
-            Ok(tally) => all.add(&tally),
-            Err(problem) => {
-                fault.place.keep();
-                return Err(format!("life of seed {seed}: {problem}\nbefore it: {all}"));
-            }
-        }
-        left -= strikes;
-        eprintln!("kill: {all}");
-    }
-    Ok(Ended::Done(all))
+    let shape = |life| Shape {
+        program: program_of(life),
+        writers: 12,
+        twice_percent: 25,
+        ..Shape::plain()
+    };
+    CAMPAIGN.run(settings, shape, |folder| Ok(Kill(At::in_folder(folder))))
 }

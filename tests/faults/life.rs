@@ -1,10 +1,11 @@
 //! The life of one store: a server under load is struck down again and again, started again, and
 //! at the end everything that its clients saw is judged by the log.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::fs;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use annal::client::{ClientOptions, Read};
@@ -28,13 +29,29 @@ const TOLD_MAX: usize = 12;
 
 /// What strikes, and where the store is.
 pub(crate) trait Fault {
-    /// The folder of the store.
-    fn folder(&self) -> &Path;
-    /// Where a server complains, which is outside of what is struck.
-    fn log(&self) -> &Path;
+    /// Where the store is.
+    fn at(&self) -> &At;
     /// Strikes a server, which need not listen yet, and leaves everything ready for the next one.
-    /// Says what it did, for the counts.
     fn strike(&mut self, server: Process, dice: &mut Dice, time: &Runtime) -> Result<(), String>;
+
+    /// How the next server is to run, if not as the others of its life.
+    fn under(&mut self, _: &mut Dice) -> Option<Program> {
+        None
+    }
+
+    /// Whether a server may have failed to open its store with these words.
+    fn excuses(&self, _complaint: &str) -> bool {
+        false
+    }
+}
+
+/// Where a store is.
+#[derive(Clone, Debug)]
+pub(crate) struct At {
+    /// Its folder.
+    pub(crate) folder: PathBuf,
+    /// Where its servers complain, which is outside of what is struck.
+    pub(crate) log: PathBuf,
 }
 
 /// How a life is led.
@@ -59,10 +76,14 @@ pub(crate) struct Tally {
     pub(crate) lives: u64,
     pub(crate) strikes: u64,
     pub(crate) while_opening: u64,
+    /// Servers that said why they could not open the store.
+    pub(crate) not_opened: u64,
     pub(crate) done: u64,
     pub(crate) conflicts: u64,
     pub(crate) refused: u64,
     pub(crate) unknown: u64,
+    /// How many of the unknown ones are in the log.
+    pub(crate) unknown_there: u64,
     /// Appends that were answered as done before.
     pub(crate) repeated: u64,
     pub(crate) events: u64,
@@ -78,10 +99,12 @@ impl Tally {
         self.lives += other.lives;
         self.strikes += other.strikes;
         self.while_opening += other.while_opening;
+        self.not_opened += other.not_opened;
         self.done += other.done;
         self.conflicts += other.conflicts;
         self.refused += other.refused;
         self.unknown += other.unknown;
+        self.unknown_there += other.unknown_there;
         self.repeated += other.repeated;
         self.events += other.events;
         self.looks += other.looks;
@@ -92,6 +115,7 @@ impl Tally {
     }
 
     fn count(&mut self, history: &History, log: &[RecordedEvent]) {
+        let there: HashSet<_> = log.iter().map(|event| event.id).collect();
         for asked in &history.asked {
             match &asked.outcome {
                 Outcome::Done(receipt) => {
@@ -100,7 +124,12 @@ impl Tally {
                 }
                 Outcome::Conflict { .. } => self.conflicts += 1,
                 Outcome::Refused(_) => self.refused += 1,
-                Outcome::Unknown(_) => self.unknown += 1,
+                Outcome::Unknown(_) => {
+                    self.unknown += 1;
+                    let mut events = asked.append.events.iter();
+                    let is_there = events.any(|(_, event)| there.contains(&event.id));
+                    self.unknown_there += u64::from(is_there);
+                }
             }
         }
         self.events += u64::try_from(log.len()).unwrap();
@@ -116,11 +145,13 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} strikes, {} more while opening, in {} lives and {:.0} s; {} appends acknowledged \
-             ({} of them again), {} conflicts, {} refused, {} unknown; {} events in the logs, \
-             {} looks, {} notices to followers, which resumed {} times; slowest opening {:.0} ms",
+            "{} strikes, {} more while opening, {} openings refused, in {} lives and {:.0} s; \
+             {} appends acknowledged ({} of them again), {} conflicts, {} refused, {} unknown ({} \
+             of them there); {} events in the logs, {} looks, {} notices to followers, which \
+             resumed {} times; slowest opening {:.0} ms",
             self.strikes,
             self.while_opening,
+            self.not_opened,
             self.lives,
             self.took.as_secs_f64(),
             self.done,
@@ -128,6 +159,7 @@ impl fmt::Display for Tally {
             self.conflicts,
             self.refused,
             self.unknown,
+            self.unknown_there,
             self.events,
             self.looks,
             self.given,
@@ -143,8 +175,10 @@ pub(crate) fn live(fault: &mut dyn Fault, shape: &Shape, seed: u64) -> Result<Ta
     let runtime = Runtime::new().unwrap();
     let mut life = Life::begin(fault, shape, seed, &runtime)?;
     let mut tally = Tally::default();
-    for _ in 0..shape.strikes {
+    for left in (0..shape.strikes).rev() {
         life.strike(fault, &mut tally)?;
+        // The last server is to show everything.
+        life.start(fault, left > 0, &mut tally)?;
     }
     let (history, log) = life.end(fault)?;
     tally.lives = 1;
@@ -162,7 +196,7 @@ pub(crate) fn live(fault: &mut dyn Fault, shape: &Shape, seed: u64) -> Result<Ta
     let (count, told) = (found.len(), told.join("\n  "));
     Err(format!(
         "{count} violations in {}:\n  {told}",
-        fault.folder().display()
+        fault.at().folder.display()
     ))
 }
 
@@ -192,7 +226,7 @@ impl<'a> Life<'a> {
         let mut dice = Dice::new(seed);
         let port = free_port(&mut dice);
         let clock = Clock::start();
-        let mut server = Process::spawn(&shape.program, fault.folder(), port, fault.log());
+        let mut server = Process::spawn(&shape.program, &fault.at().folder, port, &fault.at().log);
         server.listening()?;
         let (stop, stopped) = watch::channel(false);
         let (last, last_is) = watch::channel(None);
@@ -255,18 +289,40 @@ impl<'a> Life<'a> {
         }
         while self.dice.percent(self.shape.twice_percent) {
             let program = &self.shape.program;
-            let server = Process::spawn(program, fault.folder(), self.port, fault.log());
+            let server = Process::spawn(program, &fault.at().folder, self.port, &fault.at().log);
             let moment = Duration::from_micros(self.dice.below(40_000));
             wait(self.runtime, moment);
             fault.strike(server, &mut self.dice, self.runtime)?;
             tally.while_opening += 1;
         }
-        let program = &self.shape.program;
-        let mut server = Process::spawn(program, fault.folder(), self.port, fault.log());
-        let (took, _) = server.listening()?;
-        tally.slowest_open = tally.slowest_open.max(took);
-        self.server = Some(server);
-        self.look_at_all()
+        Ok(())
+    }
+
+    /// Starts the next server, if need be until one opens the store.
+    fn start(&mut self, fault: &mut dyn Fault, any: bool, tally: &mut Tally) -> Result<(), String> {
+        let mut under = fault.under(&mut self.dice).filter(|_| any);
+        loop {
+            let program = under.as_ref().unwrap_or(&self.shape.program);
+            let mut server =
+                Process::spawn(program, &fault.at().folder, self.port, &fault.at().log);
+            match server.listening() {
+                Ok((took, _)) => {
+                    tally.slowest_open = tally.slowest_open.max(took);
+                    self.server = Some(server);
+                    break;
+                }
+                Err(problem) if under.is_some() && fault.excuses(&problem) => {
+                    tally.not_opened += 1;
+                    under = None;
+                }
+                Err(problem) => return Err(format!("the store does not open: {problem}")),
+            }
+        }
+        match under {
+            // It may not be able to.
+            Some(_) => Ok(()),
+            None => self.look_at_all(),
+        }
     }
 
     /// Everything that a server shows after a restart is a look like others.
@@ -317,7 +373,11 @@ impl<'a> Life<'a> {
         if let Some(server) = self.server.take() {
             server.stop()?;
         }
-        verify(fault.folder())?;
+        verify(&fault.at().folder)?;
+        let said = fs::read_to_string(&fault.at().log).unwrap_or_default();
+        if let Some(panic) = said.lines().find(|line| line.contains("panicked")) {
+            return Err(format!("a server panicked: {panic}"));
+        }
         if !self.shape.storage_fails && !complaints.is_empty() {
             return Err(format!(
                 "answers that a kill does not explain: {complaints:?}"
@@ -350,41 +410,22 @@ impl<'a> Life<'a> {
     }
 }
 
+impl Shape {
+    /// A life under a plain kill, to be changed where another one is wanted.
+    pub(crate) fn plain() -> Self {
+        Self {
+            program: Program::Binary,
+            writers: 8,
+            strikes: 1,
+            lives_ms: 10..400,
+            twice_percent: 0,
+            patience: None,
+            storage_fails: false,
+        }
+    }
+}
+
 /// Lets the clients work so long: the instant of a strike is nothing but a time.
 pub(crate) fn wait(runtime: &Runtime, moment: Duration) {
     runtime.block_on(async { sleep(moment).await });
-}
-
-/// A folder that is removed, unless what happened in it is to be looked at.
-#[derive(Debug)]
-pub(crate) struct Place {
-    path: PathBuf,
-    keep: bool,
-}
-
-impl Place {
-    pub(crate) fn new(name: &str) -> Self {
-        let base = std::env::var_os("ANNAL_FAULTS_DIR").map(PathBuf::from);
-        let base = base.unwrap_or_else(std::env::temp_dir);
-        let unique = uuid::Uuid::new_v4().simple();
-        let path = base.join(format!("annal-faults-{name}-{unique}"));
-        fs::create_dir_all(&path).unwrap();
-        Self { path, keep: false }
-    }
-
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    pub(crate) fn keep(&mut self) {
-        self.keep = true;
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if !self.keep {
-            let _left = fs::remove_dir_all(&self.path);
-        }
-    }
 }

@@ -180,6 +180,10 @@ impl Writer {
                 (Outcome::Unknown(why), _) if tries > 0 => doubt = Some(why),
                 // Refused was only what was sent last.
                 (Outcome::Refused(_), Some(why)) => break Outcome::Unknown(why),
+                // What was sent first may still be on its way.
+                (Outcome::Conflict { .. }, Some(why)) if self.patience.is_some() => {
+                    break Outcome::Unknown(why);
+                }
                 (outcome, _) => break outcome,
             }
             sleep(PAUSE).await;

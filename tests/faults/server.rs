@@ -2,7 +2,7 @@
 //! `annal serve`, or this program as a host of the same server with segments of 64 KiB, so that
 //! the ends of segments are met every moment.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -54,7 +54,6 @@ pub(crate) fn free_port(dice: &mut Dice) -> u16 {
 pub(crate) struct Process {
     child: Child,
     out: Option<BufReader<ChildStdout>>,
-    pub(crate) port: u16,
     log: PathBuf,
     began: Instant,
 }
@@ -89,7 +88,6 @@ impl Process {
         Self {
             child,
             out,
-            port,
             log: log.to_owned(),
             began: Instant::now(),
         }
@@ -119,10 +117,6 @@ impl Process {
                 Err(format!("it ended with {status:?}: {}", self.complaints()))
             }
         }
-    }
-
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
     }
 
     /// The last that it complained of.
@@ -247,11 +241,4 @@ fn serve_small(folder: &Path, port: u16, align: u32) -> Result<(), String> {
         server.run(stop).await.map_err(|error| error.to_string())
     });
     served.and_then(|()| store.close().map_err(|error| error.to_string()))
-}
-
-/// A file to complain into, next to the folder of a store.
-pub(crate) fn log_beside(folder: &Path, name: &str) -> PathBuf {
-    let log = folder.with_extension(name);
-    let _fresh = File::create(&log);
-    log
 }

@@ -13,8 +13,6 @@ use super::life::Tally;
 pub(crate) enum Ended {
     /// With what it did.
     Done(Tally),
-    /// With what it did, in words.
-    Told(String),
     /// It was not begun, for want of this. That is never a success.
     Skipped(String),
 }
@@ -50,7 +48,6 @@ pub(crate) enum Need {
     Root,
     LoopDevices,
     Program(&'static str),
-    File(&'static str),
 }
 
 impl Need {
@@ -58,7 +55,6 @@ impl Need {
         match self {
             Self::Root => geteuid().is_root(),
             Self::LoopDevices => Path::new("/dev/loop-control").exists(),
-            Self::File(path) => Path::new(path).exists(),
             Self::Program(name) => {
                 let mut command = Command::new(name);
                 let quiet = command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -73,7 +69,6 @@ impl Need {
             Self::Root => "to be run as root".to_owned(),
             Self::LoopDevices => "loop devices".to_owned(),
             Self::Program(name) => format!("the program {name}"),
-            Self::File(path) => format!("the file {path}"),
         }
     }
 }

@@ -15,7 +15,6 @@ pub(crate) enum Kind {
 /// A mounted file system. It is taken down with everything on it in the end.
 #[derive(Debug)]
 pub(crate) struct Volume {
-    kind: Kind,
     image: PathBuf,
     mounted: PathBuf,
 }
@@ -27,11 +26,7 @@ impl Volume {
         let file = File::create(&image).map_err(|error| error.to_string())?;
         file.set_len(bytes).map_err(|error| error.to_string())?;
         fs::create_dir_all(&mounted).map_err(|error| error.to_string())?;
-        let volume = Self {
-            kind,
-            image,
-            mounted,
-        };
+        let volume = Self { image, mounted };
         match kind {
             Kind::Ext4 => done(
                 Command::new("mkfs.ext4")
@@ -77,16 +72,6 @@ impl Volume {
     pub(crate) fn restore(&self) -> Result<(), String> {
         self.unmount()?;
         self.mount()
-    }
-
-    /// Keeps the files for whoever looks for the cause.
-    pub(crate) fn leave(self) {
-        eprintln!(
-            "the {:?} image is kept: {}",
-            self.kind,
-            self.image.display()
-        );
-        drop(self);
     }
 }
 
