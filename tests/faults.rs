@@ -22,6 +22,8 @@ mod clock;
 mod dice;
 #[path = "faults/follow.rs"]
 mod follow;
+#[path = "faults/full.rs"]
+mod full;
 #[path = "faults/history.rs"]
 mod history;
 #[path = "faults/judge.rs"]
@@ -61,6 +63,7 @@ const CAMPAIGNS: &[(&str, Campaign)] = &[
     ("kill", kill::run),
     ("power-ext4", |settings| power::run(settings, Kind::Ext4)),
     ("power-xfs", |settings| power::run(settings, Kind::Xfs)),
+    ("full", full::run),
     ("strace", calls::run),
     ("stop", stop::run),
     ("second", second::run),

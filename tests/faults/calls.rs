@@ -1,11 +1,9 @@
 //! System calls of the server fail, by strace: one of them once, or all of them from one on. Nothing
 //! acknowledged is lost, and the server says which call failed, and why.
 
-use tokio::runtime::Runtime;
-
 use super::campaign::Campaign;
 use super::dice::Dice;
-use super::life::{At, Fault, Shape};
+use super::life::{At, Fault, Load, Shape};
 use super::server::{Process, Program};
 use super::settings::{Ended, Need, Settings, lacking};
 
@@ -54,7 +52,7 @@ impl Fault for Calls {
         complaint.contains("os error") || complaint.contains("error while loading shared libraries")
     }
 
-    fn strike(&mut self, server: Process, _: &mut Dice, _: &Runtime) -> Result<(), String> {
+    fn strike(&mut self, server: Process, _: &mut Dice, _: &Load<'_>) -> Result<(), String> {
         // It may have ended by itself, having said why.
         server.kill();
         Ok(())

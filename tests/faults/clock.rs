@@ -5,11 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
-
 use super::campaign::Campaign;
 use super::dice::Dice;
-use super::life::{At, Fault, Shape, wait};
+use super::life::{At, Fault, Load, Shape};
 use super::server::{Process, Program};
 use super::settings::{Ended, Need, Settings, lacking};
 
@@ -57,10 +55,10 @@ impl Fault for Clock {
         Some(self.program.clone())
     }
 
-    fn strike(&mut self, server: Process, dice: &mut Dice, time: &Runtime) -> Result<(), String> {
+    fn strike(&mut self, server: Process, dice: &mut Dice, load: &Load<'_>) -> Result<(), String> {
         for _ in 0..dice.below(4) {
             self.jump(dice);
-            wait(time, Duration::from_millis(20 + dice.below(80)));
+            load.wait(Duration::from_millis(20 + dice.below(80)));
         }
         match server.kill() {
             true => Ok(()),

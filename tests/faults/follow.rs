@@ -13,7 +13,7 @@ use super::history::{Followed, Followings, Given};
 use super::load::Clock;
 
 /// How long a follower waits for the last event before this counts as never.
-const END_WITHIN: Duration = Duration::from_secs(40);
+const END_WITHIN: Duration = Duration::from_secs(300);
 const PAUSE: Duration = Duration::from_millis(3);
 
 /// Somebody who follows.

@@ -1,10 +1,8 @@
 //! The server is killed with SIGKILL at random instants under load, also while it opens its store.
 
-use tokio::runtime::Runtime;
-
 use super::campaign::Campaign;
 use super::dice::Dice;
-use super::life::{At, Fault, Shape};
+use super::life::{At, Fault, Load, Shape};
 use super::server::{Process, Program};
 use super::settings::{Ended, Settings};
 
@@ -21,7 +19,7 @@ impl Fault for Kill {
         &self.0
     }
 
-    fn strike(&mut self, server: Process, _: &mut Dice, _: &Runtime) -> Result<(), String> {
+    fn strike(&mut self, server: Process, _: &mut Dice, _: &Load<'_>) -> Result<(), String> {
         match server.kill() {
             true => Ok(()),
             false => Err("the server had ended by itself".to_owned()),

@@ -6,6 +6,8 @@ use std::fmt;
 use std::fs;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use annal::client::{ClientOptions, Read};
@@ -19,11 +21,11 @@ use super::dice::Dice;
 use super::follow::Follower;
 use super::history::{Asked, Followed, Followings, History, Look, Outcome, Saw};
 use super::judge::judge;
-use super::load::{Clock, Notes, SHARED, Writer, shared};
+use super::load::{Clock, Means, Notes, SHARED, Writer, shared};
 use super::server::{Process, Program, free_port, verify};
 
 /// How long writers may take for their last request.
-const LAST_WITHIN: Duration = Duration::from_secs(90);
+const LAST_WITHIN: Duration = Duration::from_secs(300);
 /// How many violations are told.
 const TOLD_MAX: usize = 12;
 
@@ -32,7 +34,7 @@ pub(crate) trait Fault {
     /// Where the store is.
     fn at(&self) -> &At;
     /// Strikes a server, which need not listen yet, and leaves everything ready for the next one.
-    fn strike(&mut self, server: Process, dice: &mut Dice, time: &Runtime) -> Result<(), String>;
+    fn strike(&mut self, server: Process, dice: &mut Dice, load: &Load<'_>) -> Result<(), String>;
 
     /// How the next server is to run, if not as the others of its life.
     fn under(&mut self, _: &mut Dice) -> Option<Program> {
@@ -41,6 +43,41 @@ pub(crate) trait Fault {
 
     /// Whether a server may have failed to open its store with these words.
     fn excuses(&self, _complaint: &str) -> bool {
+        false
+    }
+
+    /// Whether an append may have been refused with these words.
+    fn explains(&self, _refusal: &str) -> bool {
+        true
+    }
+
+    /// Takes away what still stands in the way of a server.
+    fn relent(&mut self) {}
+}
+
+/// The load on a server, for those who strike it.
+#[derive(Debug)]
+pub(crate) struct Load<'a> {
+    runtime: &'a Runtime,
+    acknowledged: &'a AtomicU64,
+}
+
+impl Load<'_> {
+    /// Lets the clients work so long: the instant of a strike is nothing but a time.
+    pub(crate) fn wait(&self, moment: Duration) {
+        self.runtime.block_on(async { sleep(moment).await });
+    }
+
+    /// Waits until so many more appends are acknowledged. Says whether they were.
+    pub(crate) fn is_acknowledged(&self, appends: u64, within: Duration) -> bool {
+        let until = self.acknowledged.load(Ordering::Relaxed) + appends;
+        let began = Instant::now();
+        while began.elapsed() < within {
+            if self.acknowledged.load(Ordering::Relaxed) >= until {
+                return true;
+            }
+            self.wait(Duration::from_millis(2));
+        }
         false
     }
 }
@@ -68,6 +105,8 @@ pub(crate) struct Shape {
     pub(crate) patience: Option<Duration>,
     /// Whether answers that the storage failed are what the fault explains.
     pub(crate) storage_fails: bool,
+    /// How many of a thousand events are large.
+    pub(crate) large_permille: u64,
 }
 
 /// What happened.
@@ -209,6 +248,7 @@ struct Life<'a> {
     port: u16,
     server: Option<Process>,
     client: Client,
+    acknowledged: Arc<AtomicU64>,
     stop: watch::Sender<bool>,
     last: watch::Sender<Option<Vec<Position>>>,
     writers: Vec<JoinHandle<Notes>>,
@@ -232,14 +272,20 @@ impl<'a> Life<'a> {
         let (last, last_is) = watch::channel(None);
         let connect = || {
             let mut options = ClientOptions::new("127.0.0.1", port);
-            options.connect_timeout = Duration::from_secs(2);
+            options.reconnect_within = LAST_WITHIN;
             let client = runtime.block_on(Client::connect(options));
             client.map_err(|error| error.to_string())
         };
+        let acknowledged = Arc::new(AtomicU64::new(0));
         let mut writers = Vec::new();
         for number in 0..shape.writers {
-            let writer = Writer::new(connect()?, number, seed, clock.clone());
-            let writer = writer.with_patience(shape.patience);
+            let means = Means {
+                patience: shape.patience,
+                large_permille: shape.large_permille,
+                acknowledged: Arc::clone(&acknowledged),
+                clock: clock.clone(),
+            };
+            let writer = Writer::new(connect()?, number, seed, means);
             writers.push(runtime.spawn(writer.run(stopped.clone())));
         }
         let mut followers = Vec::new();
@@ -270,6 +316,7 @@ impl<'a> Life<'a> {
             port,
             server: Some(server),
             client,
+            acknowledged,
             stop,
             last,
             writers,
@@ -282,25 +329,37 @@ impl<'a> Life<'a> {
     fn strike(&mut self, fault: &mut dyn Fault, tally: &mut Tally) -> Result<(), String> {
         let Range { start, end } = self.shape.lives_ms;
         let moment = Duration::from_micros(start * 1_000 + self.dice.below((end - start) * 1_000));
-        wait(self.runtime, moment);
+        self.runtime.block_on(async { sleep(moment).await });
         if let Some(server) = self.server.take() {
-            fault.strike(server, &mut self.dice, self.runtime)?;
+            self.hit(fault, server)?;
             tally.strikes += 1;
         }
         while self.dice.percent(self.shape.twice_percent) {
             let program = &self.shape.program;
             let server = Process::spawn(program, &fault.at().folder, self.port, &fault.at().log);
             let moment = Duration::from_micros(self.dice.below(40_000));
-            wait(self.runtime, moment);
-            fault.strike(server, &mut self.dice, self.runtime)?;
+            self.runtime.block_on(async { sleep(moment).await });
+            self.hit(fault, server)?;
             tally.while_opening += 1;
         }
         Ok(())
     }
 
+    fn hit(&mut self, fault: &mut dyn Fault, server: Process) -> Result<(), String> {
+        let load = Load {
+            runtime: self.runtime,
+            acknowledged: &self.acknowledged,
+        };
+        fault.strike(server, &mut self.dice, &load)
+    }
+
     /// Starts the next server, if need be until one opens the store.
     fn start(&mut self, fault: &mut dyn Fault, any: bool, tally: &mut Tally) -> Result<(), String> {
         let mut under = fault.under(&mut self.dice).filter(|_| any);
+        let mut excused = false;
+        if !any {
+            fault.relent();
+        }
         loop {
             let program = under.as_ref().unwrap_or(&self.shape.program);
             let mut server =
@@ -311,9 +370,10 @@ impl<'a> Life<'a> {
                     self.server = Some(server);
                     break;
                 }
-                Err(problem) if under.is_some() && fault.excuses(&problem) => {
+                Err(problem) if any && !excused && fault.excuses(&problem) => {
                     tally.not_opened += 1;
-                    under = None;
+                    (under, excused) = (None, true);
+                    fault.relent();
                 }
                 Err(problem) => return Err(format!("the store does not open: {problem}")),
             }
@@ -357,6 +417,13 @@ impl<'a> Life<'a> {
             self.history.asked.extend(notes.asked);
             self.history.looks.extend(notes.looks);
             complaints.extend(notes.complaints);
+        }
+        for asked in &self.history.asked {
+            if let Outcome::Refused(why) = &asked.outcome
+                && !fault.explains(why)
+            {
+                return Err(format!("a refusal that explains nothing: {why}"));
+            }
         }
         self.append_the_last()?;
         for follower in std::mem::take(&mut self.followers) {
@@ -421,11 +488,7 @@ impl Shape {
             twice_percent: 0,
             patience: None,
             storage_fails: false,
+            large_permille: 1,
         }
     }
-}
-
-/// Lets the clients work so long: the instant of a strike is nothing but a time.
-pub(crate) fn wait(runtime: &Runtime, moment: Duration) {
-    runtime.block_on(async { sleep(moment).await });
 }

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use annal::client::{AppendError, ConnectError, Read, ReadError};
@@ -51,38 +52,42 @@ pub(crate) struct Notes {
     pub(crate) complaints: Vec<String>,
 }
 
+/// What a writer is given.
+#[derive(Clone, Debug)]
+pub(crate) struct Means {
+    /// The longest time that an answer may take before it is not waited for any more.
+    pub(crate) patience: Option<Duration>,
+    /// How many of a thousand events are large.
+    pub(crate) large_permille: u64,
+    /// Counts what all writers were acknowledged.
+    pub(crate) acknowledged: Arc<AtomicU64>,
+    pub(crate) clock: Clock,
+}
+
 /// A client that writes.
 #[derive(Debug)]
 pub(crate) struct Writer {
     client: Client,
     number: u64,
     dice: Dice,
-    clock: Clock,
+    means: Means,
     /// Where streams ended when last heard of.
     heads: HashMap<StreamName, Option<Revision>>,
     own: u64,
-    /// The longest time that an answer may take before it is not waited for any more.
-    patience: Option<Duration>,
     notes: Notes,
 }
 
 impl Writer {
-    pub(crate) fn new(client: Client, number: u64, seed: u64, clock: Clock) -> Self {
+    pub(crate) fn new(client: Client, number: u64, seed: u64, means: Means) -> Self {
         Self {
             client,
             number,
             dice: Dice::new(seed ^ number.wrapping_mul(0x5851_f42d_4c95_7f2d)),
-            clock,
+            means,
             heads: HashMap::new(),
             own: 0,
-            patience: None,
             notes: Notes::default(),
         }
-    }
-
-    /// Waits no longer than this for an answer.
-    pub(crate) fn with_patience(self, patience: Option<Duration>) -> Self {
-        Self { patience, ..self }
     }
 
     /// Writes and looks until it is told to stop.
@@ -102,8 +107,8 @@ impl Writer {
 
     fn event(&mut self) -> NewEvent {
         let bytes = match self.dice.below(1_000) {
-            0 => 200_000 + self.dice.below(400_000),
-            1..20 => 4_000 + self.dice.below(16_000),
+            few if few < self.means.large_permille => 200_000 + self.dice.below(400_000),
+            few if few < 20 => 4_000 + self.dice.below(16_000),
             _ => self.dice.below(300),
         };
         let data: Vec<u8> = match bytes {
@@ -168,7 +173,7 @@ impl Writer {
 
     async fn write(&mut self) {
         let append = self.request();
-        let invoked = self.clock.now();
+        let invoked = self.means.clock.now();
         // By the client, which sends again itself; by hand; or not at all.
         let by_hand = self.dice.percent(60);
         let mut tries = if by_hand { 1 + self.dice.below(5) } else { 0 };
@@ -181,16 +186,17 @@ impl Writer {
                 // Refused was only what was sent last.
                 (Outcome::Refused(_), Some(why)) => break Outcome::Unknown(why),
                 // What was sent first may still be on its way.
-                (Outcome::Conflict { .. }, Some(why)) if self.patience.is_some() => {
+                (Outcome::Conflict { .. }, Some(why)) if self.means.patience.is_some() => {
                     break Outcome::Unknown(why);
                 }
                 (outcome, _) => break outcome,
             }
             sleep(PAUSE).await;
         };
-        let returned = self.clock.now();
+        let returned = self.means.clock.now();
         match &outcome {
             Outcome::Done(receipt) => {
+                self.means.acknowledged.fetch_add(1, Ordering::Relaxed);
                 for (stream, revision) in &receipt.revisions {
                     self.heads.insert(stream.clone(), Some(*revision));
                 }
@@ -216,7 +222,7 @@ impl Writer {
                 false => self.client.append(append).await,
             }
         };
-        let Some(patience) = self.patience else {
+        let Some(patience) = self.means.patience else {
             return answer.await;
         };
         match tokio::time::timeout(patience, answer).await {
@@ -257,7 +263,7 @@ impl Writer {
     }
 
     async fn look(&mut self) {
-        let invoked = self.clock.now();
+        let invoked = self.means.clock.now();
         let shared = shared(self.dice.below(SHARED));
         let seen = match self.dice.below(3) {
             0 => self.client.stream(&shared).await.map(|is| {
@@ -286,7 +292,7 @@ impl Writer {
                 }
             },
         };
-        let returned = self.clock.now();
+        let returned = self.means.clock.now();
         match seen {
             Ok(saw) => self.notes.looks.push(Look {
                 invoked,

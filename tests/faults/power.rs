@@ -7,12 +7,10 @@
 
 use std::fs;
 
-use tokio::runtime::Runtime;
-
 use super::campaign::{Campaign, Place};
 use super::dice::Dice;
 use super::kill::program_of;
-use super::life::{At, Fault, Shape};
+use super::life::{At, Fault, Load, Shape};
 use super::server::Process;
 use super::settings::{Ended, Need, Settings, lacking};
 use super::volume::{Kind, Volume};
@@ -31,7 +29,7 @@ impl Fault for Power {
         &self.at
     }
 
-    fn strike(&mut self, server: Process, _: &mut Dice, _: &Runtime) -> Result<(), String> {
+    fn strike(&mut self, server: Process, _: &mut Dice, _: &Load<'_>) -> Result<(), String> {
         server.signal("STOP");
         self.volume.cut()?;
         server.kill();

@@ -4,11 +4,9 @@
 
 use std::process::Command;
 
-use tokio::runtime::Runtime;
-
 use super::campaign::Campaign;
 use super::dice::Dice;
-use super::life::{At, Fault, Shape};
+use super::life::{At, Fault, Load, Shape};
 use super::server::{Process, binary};
 use super::settings::{Ended, Settings};
 
@@ -49,7 +47,7 @@ impl Fault for Second {
         &self.0
     }
 
-    fn strike(&mut self, server: Process, _: &mut Dice, _: &Runtime) -> Result<(), String> {
+    fn strike(&mut self, server: Process, _: &mut Dice, _: &Load<'_>) -> Result<(), String> {
         for words in INTRUDERS {
             self.intrude(words)?;
         }

@@ -18,9 +18,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::dice::Dice;
 
 /// How long a store may take to open before this counts as hanging.
-const OPEN_WITHIN: Duration = Duration::from_secs(60);
+const OPEN_WITHIN: Duration = Duration::from_secs(300);
 /// How long a server may take to stop in order.
-const STOP_WITHIN: Duration = Duration::from_secs(60);
+const STOP_WITHIN: Duration = Duration::from_secs(300);
 
 /// Which program serves.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,11 +3,9 @@
 
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
-
 use super::campaign::Campaign;
 use super::dice::Dice;
-use super::life::{At, Fault, Shape, wait};
+use super::life::{At, Fault, Load, Shape};
 use super::server::Process;
 use super::settings::{Ended, Settings};
 
@@ -27,15 +25,15 @@ impl Fault for Stop {
         &self.0
     }
 
-    fn strike(&mut self, server: Process, dice: &mut Dice, time: &Runtime) -> Result<(), String> {
+    fn strike(&mut self, server: Process, dice: &mut Dice, load: &Load<'_>) -> Result<(), String> {
         for _ in 0..dice.below(4) {
             server.signal("STOP");
-            wait(time, Duration::from_millis(dice.below(600)));
+            load.wait(Duration::from_millis(dice.below(600)));
             if dice.percent(20) {
                 break;
             }
             server.signal("CONT");
-            wait(time, Duration::from_millis(dice.below(200)));
+            load.wait(Duration::from_millis(dice.below(200)));
         }
         match server.kill() {
             true => Ok(()),

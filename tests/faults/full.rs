@@ -1,0 +1,175 @@
+//! The disk is full, again and again: under a server that runs, which refuses then with words that
+//! say so and keeps serving reads; and under one that starts. In between, a server may not make a
+//! file longer than some limit, so that writes end short.
+//!
+//! A server whose background work met the full disk goes on when there is room. One that met it
+//! with a commit under way has stopped writing, and says so; then the next one has to go on.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+
+use super::campaign::Campaign;
+use super::dice::Dice;
+use super::life::{At, Fault, Load, Shape};
+use super::server::{Process, Program};
+use super::settings::{Ended, Need, Settings, lacking};
+use super::volume::{Kind, Volume};
+
+const CAMPAIGN: Campaign = Campaign {
+    name: "full",
+    short: 4,
+    of_a_life: 8,
+};
+
+const NEEDS: &[Need] = &[
+    Need::Root,
+    Need::LoopDevices,
+    Need::Program("mkfs.ext4"),
+    Need::Program("prlimit"),
+    Need::Program("env"),
+];
+
+const VOLUME_BYTES: u64 = 768 << 20;
+/// How long a server that starts with room may take to write.
+const BEGIN_WITHIN: Duration = Duration::from_secs(300);
+/// After this time, a server that had no room for a while is not going to write again.
+const AGAIN_WITHIN: Duration = Duration::from_secs(2);
+/// More than all writers can have had on their way when the room came.
+const APPENDS: u64 = 40;
+
+struct Full {
+    volume: Volume,
+    at: At,
+    /// Takes the room.
+    ballast: PathBuf,
+    /// Whether the server that runs has a limit of its own.
+    limited: bool,
+    /// Whether it started with room.
+    had_room: bool,
+    ends: Arc<Ends>,
+}
+
+/// How servers got over a full disk.
+#[derive(Debug, Default)]
+struct Ends {
+    went_on: AtomicU64,
+    stopped: AtomicU64,
+}
+
+impl Full {
+    /// Takes all room but a little.
+    fn fill(&self, dice: &mut Dice) -> Result<(), String> {
+        let told = |error: rustix::io::Errno| format!("cannot fill the disk: {error}");
+        let free = statvfs(self.volume.path()).map_err(told)?;
+        let free = free.f_bavail * free.f_frsize;
+        let room = dice.pick(&[0, 40_000, 700_000]);
+        let ballast = File::create(&self.ballast).map_err(|error| error.to_string())?;
+        let bytes = free.saturating_sub(room).max(4_096);
+        match fallocate(&ballast, FallocateFlags::empty(), 0, bytes) {
+            // The server may have been quicker.
+            Ok(()) | Err(rustix::io::Errno::NOSPC) => Ok(()),
+            Err(error) => Err(told(error)),
+        }
+    }
+}
+
+impl Fault for Full {
+    fn at(&self) -> &At {
+        &self.at
+    }
+
+    fn under(&mut self, dice: &mut Dice) -> Option<Program> {
+        self.limited = dice.percent(25);
+        if !self.limited {
+            return None;
+        }
+        let limit = dice.pick(&[5_000, 70_000, 900_000, 17_000_000]) + dice.below(5_000);
+        let words = ["env", "--ignore-signal=XFSZ", "prlimit"].map(str::to_owned);
+        let limit = format!("--fsize={limit}");
+        Some(Program::Under([&words[..], &[limit]].concat()))
+    }
+
+    fn excuses(&self, complaint: &str) -> bool {
+        complaint.contains("No space left on device") || complaint.contains("File too large")
+    }
+
+    fn explains(&self, refusal: &str) -> bool {
+        self.excuses(refusal) || refusal.starts_with("no connection to")
+    }
+
+    fn relent(&mut self) {
+        self.had_room = true;
+        let _there = fs::remove_file(&self.ballast);
+    }
+
+    fn strike(&mut self, server: Process, dice: &mut Dice, load: &Load<'_>) -> Result<(), String> {
+        if self.had_room && !self.limited && !load.is_acknowledged(APPENDS, BEGIN_WITHIN) {
+            let said = server.complaints();
+            return Err(format!("there is room, and nothing is written: {said}"));
+        }
+        for _ in 0..=dice.below(3) {
+            self.fill(dice)?;
+            load.wait(Duration::from_millis(50 + dice.below(400)));
+            let _there = fs::remove_file(&self.ballast);
+            if self.limited {
+                break;
+            }
+            if !load.is_acknowledged(APPENDS, AGAIN_WITHIN) {
+                self.ends.stopped.fetch_add(1, Ordering::Relaxed);
+                break;
+            }
+            self.ends.went_on.fetch_add(1, Ordering::Relaxed);
+        }
+        self.had_room = dice.percent(50);
+        if !self.had_room {
+            self.fill(dice)?;
+        }
+        match server.kill() {
+            true => Ok(()),
+            false => Err("the server had ended by itself".to_owned()),
+        }
+    }
+}
+
+pub(crate) fn run(settings: &Settings) -> Result<Ended, String> {
+    if let Some(lacks) = lacking(NEEDS) {
+        return Ok(Ended::Skipped(lacks));
+    }
+    let ends = Arc::new(Ends::default());
+    let shape = |life: u64| Shape {
+        program: match life % 2 {
+            0 => Program::Binary,
+            _ => Program::Host(8),
+        },
+        storage_fails: true,
+        large_permille: if life.is_multiple_of(2) { 20 } else { 0 },
+        ..Shape::plain()
+    };
+    let ended = CAMPAIGN.run(settings, shape, |folder| {
+        let volume = Volume::make(Kind::Ext4, folder, VOLUME_BYTES)?;
+        let at = At {
+            folder: volume.path().join("store"),
+            log: folder.join("log"),
+        };
+        let ballast = volume.path().join("ballast");
+        Ok(Full {
+            volume,
+            at,
+            ballast,
+            limited: false,
+            had_room: true,
+            ends: Arc::clone(&ends),
+        })
+    })?;
+    let (went_on, stopped) = (&ends.went_on, &ends.stopped);
+    println!("full: {went_on:?} times a server went on by itself, {stopped:?} times the next did");
+    match &ended {
+        Ended::Done(tally) if tally.refused == 0 => Err("nobody met the full disk".to_owned()),
+        _ => Ok(ended),
+    }
+}
