@@ -4,7 +4,6 @@
 //! What each needs and does stands in `tests/faults/README.md`.
 //!
 //! A campaign that the machine cannot run is shown as ignored, with the reason, never as passed.
-#![cfg(feature = "cli")]
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -44,12 +43,14 @@ mod server;
 mod settings;
 #[path = "faults/stop.rs"]
 mod stop;
+#[path = "faults/tally.rs"]
+mod tally;
 #[path = "faults/volume.rs"]
 mod volume;
 
 use std::process::ExitCode;
 
-use libtest_mimic::{Arguments, Completion, Trial};
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use settings::{Ended, Settings};
 use volume::Kind;
@@ -70,6 +71,24 @@ const CAMPAIGNS: &[(&str, Campaign)] = &[
     ("clock", clock::run),
 ];
 
+/// The table in the description, and what `run.sh` knows, are of the same campaigns.
+fn every_campaign_is_described() -> Result<(), Failed> {
+    let described = include_str!("faults/README.md");
+    let command = include_str!("faults/run.sh");
+    let known = command
+        .lines()
+        .find_map(|line| line.strip_prefix("names='"));
+    let known: Vec<_> = known.unwrap().trim_end_matches('\'').split(' ').collect();
+    let names: Vec<_> = CAMPAIGNS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(known, names);
+    let rows = described.lines().filter(|line| line.starts_with("| `"));
+    let rows: Vec<_> = rows.filter_map(|row| row.split(" | ").next()).collect();
+    let in_rows = rows.iter().flat_map(|row| row.split(['|', '`', ',', ' ']));
+    let in_rows: Vec<_> = in_rows.filter(|name| !name.is_empty()).collect();
+    assert_eq!(in_rows, names);
+    Ok(())
+}
+
 fn main() -> ExitCode {
     if let Some(hosted) = server::host() {
         return match hosted {
@@ -81,6 +100,7 @@ fn main() -> ExitCode {
         };
     }
     let settings = Settings::from_environment();
+    let described = Trial::test("every_campaign_is_described", every_campaign_is_described);
     let trials = CAMPAIGNS.iter().map(|(name, campaign)| {
         let settings = settings.clone();
         Trial::ignorable_test(*name, move || {
@@ -102,5 +122,5 @@ fn main() -> ExitCode {
             Ok(Completion::Completed)
         })
     });
-    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+    libtest_mimic::run(&Arguments::from_args(), trials.chain([described]).collect()).exit_code()
 }

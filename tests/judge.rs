@@ -421,7 +421,7 @@ fn a_follower_that_misses_doubles_or_reorders_is_seen() {
     followed(|given| given.insert(2, Given::LookedAt(80, Position(5), None)));
     followed(|given| match &mut given[2] {
         Given::Event(_, event) => event.data = "no".into(),
-        other => panic!("{other:?}"),
+        other @ Given::LookedAt(..) => panic!("{other:?}"),
     });
     let stuck = |history: &mut History| history.followed[1].reached_the_end = false;
     sound().with(stuck).breaks(Promise::Followed);

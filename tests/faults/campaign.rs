@@ -4,8 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::life::{At, Fault, Shape, Tally, live};
+use super::life::{At, Fault, Shape, live};
 use super::settings::{Ended, Settings};
+use super::tally::Tally;
 
 /// What a campaign is.
 pub(crate) struct Campaign {

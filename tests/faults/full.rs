@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 
@@ -22,8 +22,8 @@ use super::volume::{Kind, Volume};
 
 const CAMPAIGN: Campaign = Campaign {
     name: "full",
-    short: 4,
-    of_a_life: 8,
+    short: 2,
+    of_a_life: 6,
 };
 
 const NEEDS: &[Need] = &[
@@ -34,11 +34,14 @@ const NEEDS: &[Need] = &[
     Need::Program("env"),
 ];
 
-const VOLUME_BYTES: u64 = 768 << 20;
+const VOLUME_BYTES: u64 = 2 << 30;
 /// How long a server that starts with room may take to write.
 const BEGIN_WITHIN: Duration = Duration::from_secs(300);
 /// After this time, a server that had no room for a while is not going to write again.
 const AGAIN_WITHIN: Duration = Duration::from_secs(2);
+/// How long the load may take to need more room than there is, and what is called quiet then.
+const FULL_WITHIN: Duration = Duration::from_secs(4);
+const QUIET: Duration = Duration::from_millis(200);
 /// More than all writers can have had on their way when the room came.
 const APPENDS: u64 = 40;
 
@@ -114,7 +117,9 @@ impl Fault for Full {
         }
         for _ in 0..=dice.below(3) {
             self.fill(dice)?;
-            load.wait(Duration::from_millis(50 + dice.below(400)));
+            // Until nobody gets anything written, or what was made ready before takes it all.
+            let began = Instant::now();
+            while began.elapsed() < FULL_WITHIN && load.is_acknowledged(1, QUIET) {}
             let _there = fs::remove_file(&self.ballast);
             if self.limited {
                 break;
@@ -147,7 +152,7 @@ pub(crate) fn run(settings: &Settings) -> Result<Ended, String> {
             _ => Program::Host(8),
         },
         storage_fails: true,
-        large_permille: if life.is_multiple_of(2) { 20 } else { 0 },
+        large_permille: if life.is_multiple_of(2) { 60 } else { 0 },
         ..Shape::plain()
     };
     let ended = CAMPAIGN.run(settings, shape, |folder| {

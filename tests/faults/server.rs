@@ -105,9 +105,8 @@ impl Process {
             let _gone = said.send(line);
             out
         });
-        let line = match hears.recv_timeout(OPEN_WITHIN) {
-            Ok(line) => line,
-            Err(_) => return Err(format!("not open after {OPEN_WITHIN:?}")),
+        let Ok(line) = hears.recv_timeout(OPEN_WITHIN) else {
+            return Err(format!("not open after {OPEN_WITHIN:?}"));
         };
         self.out = Some(reader.join().unwrap());
         match serde_json::from_str::<Value>(&line) {

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use rustix::process::geteuid;
 
-use super::life::Tally;
+use super::tally::Tally;
 
 /// How a campaign ended where nothing was broken.
 #[derive(Debug)]
