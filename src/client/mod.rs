@@ -11,11 +11,12 @@
 //!   the events again by their ids.
 //!
 //! Any other append (one that deletes, or that checks streams it does not write to) ends with
-//! [`AppendError::Unknown`]. So does one that is sent again to a server that does not look for it in
-//! the log, because it is too busy or its store does not write any more; and one that finds its
-//! stream deleted, since that can have happened after the first sending. One case remains in which only a request id
-//! helps: an append that expects no stream, is sent again, and whose stream was written by the
-//! first sending and deleted by somebody else in between, writes its events a second time.
+//! [`AppendError::Unknown`]. So does one that is sent again to a server that does not look for it
+//! in the log, because it is too busy or its store does not write any more; and one that finds its
+//! stream deleted, since that can have happened after the first sending. One case remains in which
+//! only a request id helps: an append that expects no stream, is sent again, and whose stream was
+//! written by the first sending and deleted by somebody else in between, writes its events a second
+//! time.
 //!
 //! A server that holds another store or another lineage than before is not talked to.
 

@@ -1,5 +1,5 @@
-//! System calls of the server fail, by strace: one of them once, or all of them from one on. Nothing
-//! acknowledged is lost, and the server says which call failed, and why.
+//! System calls of the server fail, by strace: one of them once, or all of them from one on.
+//! Nothing acknowledged is lost, and the server says which call failed, and why.
 
 use super::campaign::Campaign;
 use super::dice::Dice;

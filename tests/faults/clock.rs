@@ -60,7 +60,13 @@ impl Fault for Clock {
             self.jump(dice);
             load.wait(Duration::from_millis(20 + dice.below(80)));
         }
-        match server.kill() {
+        let id = server.id();
+        let was_there = server.kill();
+        // What the library shares with children, and cannot take back when it is killed.
+        for name in ["faketime_shm", "sem.faketime_sem"] {
+            let _there = fs::remove_file(format!("/dev/shm/{name}_{id}"));
+        }
+        match was_there {
             true => Ok(()),
             false => Err("the server had ended by itself".to_owned()),
         }

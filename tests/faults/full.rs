@@ -40,7 +40,7 @@ const BEGIN_WITHIN: Duration = Duration::from_secs(300);
 /// After this time, a server that had no room for a while is not going to write again.
 const AGAIN_WITHIN: Duration = Duration::from_secs(2);
 /// How long the load may take to need more room than there is, and what is called quiet then.
-const FULL_WITHIN: Duration = Duration::from_secs(4);
+const FULL_WITHIN: Duration = Duration::from_secs(10);
 const QUIET: Duration = Duration::from_millis(200);
 /// More than all writers can have had on their way when the room came.
 const APPENDS: u64 = 40;
@@ -148,11 +148,11 @@ pub(crate) fn run(settings: &Settings) -> Result<Ended, String> {
     let ends = Arc::new(Ends::default());
     let shape = |life: u64| Shape {
         program: match life % 2 {
-            0 => Program::Binary,
-            _ => Program::Host(8),
+            0 => Program::Host(8),
+            _ => Program::Binary,
         },
         storage_fails: true,
-        large_permille: if life.is_multiple_of(2) { 60 } else { 0 },
+        large_permille: if life.is_multiple_of(2) { 1 } else { 60 },
         ..Shape::plain()
     };
     let ended = CAMPAIGN.run(settings, shape, |folder| {

@@ -164,7 +164,7 @@ impl<'a> Life<'a> {
         runtime: &'a Runtime,
     ) -> Result<Self, String> {
         let mut dice = Dice::new(seed);
-        let port = free_port(&mut dice);
+        let port = free_port();
         let clock = Clock::start();
         let mut server = Process::spawn(&shape.program, &fault.at().folder, port, &fault.at().log);
         server.listening()?;

@@ -39,8 +39,9 @@ pub(crate) fn binary() -> PathBuf {
     std::env::var_os("ANNAL_FAULTS_BINARY").map_or_else(built, PathBuf::from)
 }
 
-/// A port that nobody else is given by the system.
-pub(crate) fn free_port(dice: &mut Dice) -> u16 {
+/// A port that nobody else is given by the system, nor by another campaign beside this one.
+pub(crate) fn free_port() -> u16 {
+    let mut dice = Dice::new(uuid::Uuid::new_v4().as_u64_pair().0);
     loop {
         let port = u16::try_from(12_000 + dice.below(20_000)).unwrap();
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
@@ -116,6 +117,10 @@ impl Process {
                 Err(format!("it ended with {status:?}: {}", self.complaints()))
             }
         }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The last that it complained of.
