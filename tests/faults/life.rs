@@ -19,7 +19,7 @@ use super::dice::Dice;
 use super::follow::Follower;
 use super::history::{Asked, Followed, Followings, History, Look, Outcome, Saw};
 use super::judge::judge;
-use super::load::{Clock, Means, Notes, SHARED, Writer, shared};
+use super::load::{Clock, Counts, Means, Notes, SHARED, Writer, shared};
 use super::server::{Process, Program, free_port, verify};
 use super::tally::Tally;
 
@@ -58,7 +58,7 @@ pub(crate) trait Fault {
 #[derive(Debug)]
 pub(crate) struct Load<'a> {
     runtime: &'a Runtime,
-    acknowledged: &'a AtomicU64,
+    counts: &'a Counts,
 }
 
 impl Load<'_> {
@@ -69,10 +69,19 @@ impl Load<'_> {
 
     /// Waits until so many more appends are acknowledged. Says whether they were.
     pub(crate) fn is_acknowledged(&self, appends: u64, within: Duration) -> bool {
-        let until = self.acknowledged.load(Ordering::Relaxed) + appends;
+        self.grows(&self.counts.acknowledged, appends, within)
+    }
+
+    /// Waits until one more append is refused, conflicts aside. Says whether one was.
+    pub(crate) fn is_refused(&self, within: Duration) -> bool {
+        self.grows(&self.counts.refused, 1, within)
+    }
+
+    fn grows(&self, count: &AtomicU64, by: u64, within: Duration) -> bool {
+        let until = count.load(Ordering::Relaxed) + by;
         let began = Instant::now();
         while began.elapsed() < within {
-            if self.acknowledged.load(Ordering::Relaxed) >= until {
+            if count.load(Ordering::Relaxed) >= until {
                 return true;
             }
             self.wait(Duration::from_millis(2));
@@ -148,7 +157,7 @@ struct Life<'a> {
     port: u16,
     server: Option<Process>,
     client: Client,
-    acknowledged: Arc<AtomicU64>,
+    counts: Arc<Counts>,
     stop: watch::Sender<bool>,
     last: watch::Sender<Option<Vec<Position>>>,
     writers: Vec<JoinHandle<Notes>>,
@@ -176,13 +185,13 @@ impl<'a> Life<'a> {
             let client = runtime.block_on(Client::connect(options));
             client.map_err(|error| error.to_string())
         };
-        let acknowledged = Arc::new(AtomicU64::new(0));
+        let counts = Arc::new(Counts::default());
         let mut writers = Vec::new();
         for number in 0..shape.writers {
             let means = Means {
                 patience: shape.patience,
                 large_permille: shape.large_permille,
-                acknowledged: Arc::clone(&acknowledged),
+                counts: Arc::clone(&counts),
                 clock: clock.clone(),
             };
             let writer = Writer::new(connect()?, number, seed, means);
@@ -216,7 +225,7 @@ impl<'a> Life<'a> {
             port,
             server: Some(server),
             client,
-            acknowledged,
+            counts,
             stop,
             last,
             writers,
@@ -248,7 +257,7 @@ impl<'a> Life<'a> {
     fn hit(&mut self, fault: &mut dyn Fault, server: Process) -> Result<(), String> {
         let load = Load {
             runtime: self.runtime,
-            acknowledged: &self.acknowledged,
+            counts: &self.counts,
         };
         fault.strike(server, &mut self.dice, &load)
     }

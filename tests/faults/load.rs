@@ -52,6 +52,13 @@ pub(crate) struct Notes {
     pub(crate) complaints: Vec<String>,
 }
 
+/// What all writers were answered.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) acknowledged: AtomicU64,
+    pub(crate) refused: AtomicU64,
+}
+
 /// What a writer is given.
 #[derive(Clone, Debug)]
 pub(crate) struct Means {
@@ -59,8 +66,7 @@ pub(crate) struct Means {
     pub(crate) patience: Option<Duration>,
     /// How many of a thousand events are large.
     pub(crate) large_permille: u64,
-    /// Counts what all writers were acknowledged.
-    pub(crate) acknowledged: Arc<AtomicU64>,
+    pub(crate) counts: Arc<Counts>,
     pub(crate) clock: Clock,
 }
 
@@ -196,7 +202,10 @@ impl Writer {
         let returned = self.means.clock.now();
         match &outcome {
             Outcome::Done(receipt) => {
-                self.means.acknowledged.fetch_add(1, Ordering::Relaxed);
+                self.means
+                    .counts
+                    .acknowledged
+                    .fetch_add(1, Ordering::Relaxed);
                 for (stream, revision) in &receipt.revisions {
                     self.heads.insert(stream.clone(), Some(*revision));
                 }
@@ -204,7 +213,10 @@ impl Writer {
             Outcome::Conflict { stream, found } => {
                 self.heads.insert(stream.clone(), *found);
             }
-            Outcome::Refused(_) => sleep(PAUSE).await,
+            Outcome::Refused(_) => {
+                self.means.counts.refused.fetch_add(1, Ordering::Relaxed);
+                sleep(PAUSE).await;
+            }
             Outcome::Unknown(_) => {}
         }
         self.notes.asked.push(Asked {
