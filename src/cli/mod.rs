@@ -9,6 +9,7 @@ mod bench;
 mod cert;
 mod config;
 mod demo;
+mod descriptors;
 mod export;
 mod failure;
 mod git;

@@ -10,6 +10,7 @@ use tokio::task::{JoinHandle, block_in_place};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::descriptors;
 use super::failure::{Exit, Failure};
 use super::output::{Output, faint, strong};
 use super::secure::{Security, SecurityArgs};
@@ -123,10 +124,15 @@ pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
     let store = open_folder(&args.data, Make::Yes)?;
     let security = args.security.open(&store)?;
     let _fresh = security.keep_fresh()?;
+    let fronts = if args.http.0.is_empty() { 1 } else { 2 };
+    let files_of_store = store.options().open_files_max;
+    let connections = |wanted| descriptors::connections_max(fronts, wanted, files_of_store);
+    let defaults = (ServerOptions::default(), GrpcOptions::default());
     let options = ServerOptions {
         address: args.tcp,
         insecure: args.security.insecure,
-        ..ServerOptions::default()
+        connections_max: connections(defaults.0.connections_max),
+        ..defaults.0
     };
     let (access, certificate) = (&security.access, security.certificate.as_ref());
     let native = Server::bind_with(access, certificate, options)?;
@@ -138,7 +144,8 @@ pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
             GrpcOptions {
                 addresses: args.http.0,
                 insecure: args.security.insecure,
-                ..GrpcOptions::default()
+                connections_max: connections(defaults.1.connections_max),
+                ..defaults.1
             },
         )?),
     };

@@ -10,7 +10,7 @@ use tonic::{Status, Streaming};
 use super::{Shared, status};
 
 /// What an append takes without being counted, in bytes.
-const UNCOUNTED_LEN_BYTES: usize = 64 * 1024;
+pub(super) const UNCOUNTED_LEN_BYTES: usize = 64 * 1024;
 
 /// What one append has taken. Dropping it gives it back.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@
 //! live, and closed if they do not answer.
 
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, Cursor};
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,7 +19,10 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, Chain, Join, ReadHalf, WriteHalf, join, split,
+};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -35,6 +38,8 @@ use super::{MANY, Shared};
 use crate::tls::{TlsAcceptor, TlsStream};
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// What HTTP/2 begins with; nothing else does.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Sockets that listen.
 #[derive(Debug)]
@@ -140,7 +145,10 @@ fn builder(options: &GrpcOptions) -> auto::Builder<TokioExecutor> {
         .max_concurrent_streams(options.calls_max)
         .keep_alive_interval(options.keep_alive_interval)
         .keep_alive_timeout(options.keep_alive_within);
-    builder.http1().timer(TokioTimer::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.message_within);
     builder
 }
 
@@ -207,22 +215,21 @@ impl Front {
         let counted = self.metrics.connected();
         self.connections.spawn(async move {
             let begun = timeout(within, async {
-                match tls {
-                    None => socket.readable().await.map(|()| Hello::Plain(socket)),
-                    Some(tls) => tls
-                        .accept(socket)
-                        .await
-                        .map(|socket| Hello::Tls(Box::new(socket))),
-                }
+                let Some(tls) = tls else {
+                    let (reader, writer) = socket.into_split();
+                    return Ok((None, Begun::Plain(begin(reader, writer).await?)));
+                };
+                let socket = tls.accept(socket).await?;
+                let certified = certified(&socket);
+                let (reader, writer) = split(socket);
+                let begun = Begun::Tls(Box::new(begin(reader, writer).await?));
+                io::Result::Ok((certified, begun))
             });
             match begun.await {
                 Err(_) => tracing::debug!(%peer, "a connection did not begin"),
                 Ok(Err(error)) => tracing::debug!(%peer, %error, "a connection did not begin"),
-                Ok(Ok(Hello::Plain(socket))) => served(None).run(socket).await,
-                Ok(Ok(Hello::Tls(socket))) => {
-                    let certified = certified(&socket);
-                    served(certified).run(*socket).await;
-                }
+                Ok(Ok((certified, Begun::Plain(socket)))) => served(certified).run(socket).await,
+                Ok(Ok((certified, Begun::Tls(socket)))) => served(certified).run(*socket).await,
             }
             drop((place, counted));
         });
@@ -238,10 +245,36 @@ fn certified(socket: &TlsStream<TcpStream>) -> Option<Arc<str>> {
     name.as_str().ok().map(Arc::from)
 }
 
-/// A connection whose other side has said something.
-enum Hello {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+/// A connection whose other side has said which protocol it speaks.
+enum Begun {
+    Plain(Joined<OwnedReadHalf, OwnedWriteHalf>),
+    Tls(Box<Joined<ReadHalf<Encrypted>, WriteHalf<Encrypted>>>),
+}
+
+type Encrypted = TlsStream<TcpStream>;
+
+/// The two directions of a connection, of which something was read already.
+type Joined<R, W> = Join<Chain<Cursor<Vec<u8>>, R>, W>;
+
+/// Reads until it is clear which protocol the other side speaks: nobody else waits for that with a
+/// limit.
+async fn begin<R: AsyncRead + Unpin, W: AsyncWrite>(
+    mut reader: R,
+    writer: W,
+) -> io::Result<Joined<R, W>> {
+    let mut read = Vec::new();
+    let (mut bytes, mut room) = ([0; PREFACE.len()], PREFACE.len());
+    while room > 0 && PREFACE.starts_with(&read) {
+        let count = reader
+            .read(bytes.get_mut(..room).unwrap_or_default())
+            .await?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        read.extend_from_slice(bytes.get(..count).unwrap_or_default());
+        room -= count;
+    }
+    Ok(join(Cursor::new(read).chain(reader), writer))
 }
 
 /// A connection that is served, however its bytes come.

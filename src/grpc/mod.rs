@@ -7,6 +7,7 @@
 //! everything" to it. Whatever arrives, the answer is the status that the protocol names for it;
 //! an unknown method is `UNIMPLEMENTED`.
 
+mod arriving;
 mod auth;
 mod codec;
 mod convert;
@@ -220,6 +221,7 @@ fn router(shared: &Shared) -> Router {
         .reset_fallback()
         .merge(http::routes(shared))
         .fallback(unknown)
+        .layer(from_fn_with_state(shared.clone(), arriving::hold))
         .layer(map_response(async |response| codec::blame(response)))
         .layer(from_fn(deadline::keep))
         .layer(from_fn_with_state(shared.metrics.clone(), metrics::count))

@@ -23,13 +23,15 @@ pub struct GrpcOptions {
     pub connections_max: usize,
     /// The most calls of a connection at once. Default: 10,000.
     pub calls_max: u32,
+    /// The most calls of all connections together. Default: 20,000.
+    pub all_calls_max: usize,
     /// The most subscriptions, on all connections. Default: 10,000.
     pub subscriptions_max: usize,
     /// The most appends of one batch call that wait for their answers; further ones wait to be
     /// taken. Default: 1,024.
     pub appends_max: usize,
-    /// What large appends (over 64 KiB) that are still arriving may take together, in bytes.
-    /// Default: 256 MiB.
+    /// What large messages (over 64 KiB) and appends that are still arriving may take together, in
+    /// bytes. Default: 256 MiB.
     pub incoming_len_bytes_max: usize,
     /// The most reads that use the disk at once. Default: 16.
     pub reads_max: usize,
@@ -38,10 +40,10 @@ pub struct GrpcOptions {
     /// How long a write may take until its caller is told that the outcome is not known; a caller
     /// may ask for less. Default: 5 s.
     pub write_within: Duration,
-    /// How long a new connection may take to begin. Default: 10 s.
+    /// How long a new connection may take to say which protocol it speaks. Default: 10 s.
     pub hello_within: Duration,
-    /// How long a caller may take for a message that he owes: what begins a call, and the rest of
-    /// an append that has begun. Default: 30 s.
+    /// How long a caller may take for a message that he owes: what begins a call, the rest of an
+    /// append that has begun, and over HTTP/1.1 the next request. Default: 30 s.
     pub message_within: Duration,
     /// How often a connection on which nothing arrives is asked whether it lives. Default: 10 s.
     pub keep_alive_interval: Duration,
@@ -61,6 +63,7 @@ impl Default for GrpcOptions {
             insecure: false,
             connections_max: 4096,
             calls_max: 10_000,
+            all_calls_max: 20_000,
             subscriptions_max: 10_000,
             appends_max: 1024,
             incoming_len_bytes_max: 256 * 1024 * 1024,

@@ -46,6 +46,9 @@ const EXPECT_EXACTLY: u8 = 4;
 
 /// No event is shorter, so a count of events is judged by the bytes that are there.
 const EVENT_LEN_BYTES_MIN: usize = 4 + 1 + 16 + 1 + 1 + 1;
+/// The most events, and the most names, of one append: in memory each takes some hundred bytes,
+/// however few it takes in a frame. Twice what a store takes, so that it can say its own limit.
+const ENTRIES_MAX: usize = 2 * 65_536;
 
 /// Why bytes are not an append.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -224,9 +227,8 @@ pub fn take(bytes: &Bytes) -> Result<Append, AppendProblem> {
             id,
         });
     }
-    let len_max = reader.remaining();
     let mut streams = Vec::new();
-    for _ in 0..reader.len_at_most(len_max)? {
+    for _ in 0..reader.len_at_most(ENTRIES_MAX)? {
         let name = reader.bytes_at_most(StreamName::LEN_BYTES_MAX)?;
         let name = StreamName::from_bytes(bytes.slice_ref(name))?;
         if let Some(expected) = take_expected(&mut reader)? {
@@ -235,7 +237,7 @@ pub fn take(bytes: &Bytes) -> Result<Append, AppendProblem> {
         streams.push(name);
     }
     let mut types = Vec::new();
-    for _ in 0..reader.len_at_most(len_max)? {
+    for _ in 0..reader.len_at_most(ENTRIES_MAX)? {
         let name = reader.bytes_at_most(EventType::LEN_BYTES_MAX)?;
         types.push(EventType::from_bytes(bytes.slice_ref(name))?);
     }
@@ -251,7 +253,10 @@ pub fn take(bytes: &Bytes) -> Result<Append, AppendProblem> {
     if let Some(ending) = ending {
         append.ending = Some((pick(&mut reader, &streams)?, ending));
     }
-    let count = reader.len_at_most(reader.remaining() / EVENT_LEN_BYTES_MIN + 1)?;
+    let count = reader.len_at_most(ENTRIES_MAX)?;
+    if count > reader.remaining() / EVENT_LEN_BYTES_MIN {
+        return Err(FormatError::Invalid("the number of events of an append").into());
+    }
     append.events.reserve_exact(count);
     append.payload_checksums.reserve_exact(count);
     for index in 0..count {

@@ -213,12 +213,12 @@ impl Session {
         self.feeds.lock().members.insert(correlation, handle);
         self.answer(correlation, &Answer::Joined(wire::Empty));
         loop {
-            if self.allowance(feed).await.is_none() {
-                return Ok(());
-            }
             let first = tokio::select! {
                 next = member.next_async() => next.map_err(of_member)?,
                 () = feed.cancelled() => return Ok(()),
+            };
+            let Some(_allowance) = self.allowance(feed).await else {
+                return Ok(());
             };
             let mut deliveries = vec![first];
             let mut len_bytes = 0;

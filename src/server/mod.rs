@@ -6,7 +6,7 @@
 //!
 //! What always holds: a limit is judged before anything is allocated for it. Whatever a client does
 //! or leaves undone, it holds a bounded amount of the server's memory: what has arrived of one
-//! frame, at most `requests_max` answers, and per feed a batch beyond `outbox_len_bytes`. The
+//! frame, at most `requests_max` answers, and two steps of its feeds beyond `outbox_len_bytes`. The
 //! committer never waits for a connection.
 
 mod error;

@@ -24,11 +24,17 @@ pub struct ServerOptions {
     pub requests_max: usize,
     /// The most subscriptions of a connection. Default: 10,000.
     pub subscriptions_max: usize,
+    /// The most subscriptions of all connections together. Default: 100,000.
+    pub all_subscriptions_max: usize,
     /// The most credit of one read or subscription, in bytes. Default: 16 MiB.
     pub credit_bytes_max: u64,
     /// What may wait to be sent on a connection before its feeds and its requests have to wait too,
     /// in bytes; one answer may go beyond. Default: 1 MiB.
     pub outbox_len_bytes: usize,
+    /// What may wait to be sent on all connections together, in bytes: where there are so many that
+    /// [`Self::outbox_len_bytes`] of each would be more, each may have its share, and 64 KiB at
+    /// least. Default: 256 MiB.
+    pub all_outboxes_len_bytes: usize,
     /// What large frames (over 64 KiB) that are still arriving may take together, in bytes.
     /// Default: 256 MiB.
     pub incoming_len_bytes_max: usize,
@@ -57,8 +63,10 @@ impl Default for ServerOptions {
             connections_max: 4096,
             requests_max: 1024,
             subscriptions_max: 10_000,
+            all_subscriptions_max: 100_000,
             credit_bytes_max: 16 * 1024 * 1024,
             outbox_len_bytes: 1024 * 1024,
+            all_outboxes_len_bytes: 256 * 1024 * 1024,
             incoming_len_bytes_max: 256 * 1024 * 1024,
             reads_max: 16,
             hello_within: Duration::from_secs(5),

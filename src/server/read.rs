@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::SemaphorePermit;
+
 use super::feed::Feed;
 use super::permit::Permit;
 use super::session::Session;
@@ -78,11 +80,12 @@ impl Session {
             if walk.events_left == 0 {
                 return Ok(walk.end(wire::EndReason::EventsMax));
             }
-            let Some(credit) = self.allowance(feed).await else {
+            let Some(allowance) = self.allowance(feed).await else {
                 return Ok(walk.end(wire::EndReason::Cancelled));
             };
             let (source, opened, from) = (source.clone(), events.take(), read.from);
             let (stepped, left) = (walk.direction, walk.events_left);
+            let len_bytes = allowance.len_bytes;
             let (reader, batches, back) = self
                 .shared
                 .on_disk(move |store| {
@@ -91,7 +94,7 @@ impl Session {
                         Some(reader) => reader,
                         None => open(store, &source, from, stepped)?,
                     };
-                    let mut batches = step(&mut reader, credit, left)?;
+                    let mut batches = step(&mut reader, len_bytes, left)?;
                     for batch in &mut batches {
                         permit.show(batch)?;
                     }
@@ -112,25 +115,41 @@ impl Session {
                 walk.next = None;
                 return Ok(walk.end(wire::EndReason::Exhausted));
             }
+            drop(allowance);
             self.shared.give_way(read_len_bytes).await;
         }
     }
 
-    /// Waits until a feed may send; none once it is cancelled.
-    pub(super) async fn allowance(&self, feed: &Feed) -> Option<u64> {
+    /// Waits until a feed may send; none once it is cancelled. It sends before it gives its turn
+    /// to another.
+    pub(super) async fn allowance(&self, feed: &Feed) -> Option<Allowance<'_>> {
+        let mut turn = None;
         loop {
             if feed.is_cancelled() {
                 return None;
             }
-            match feed.credit_bytes() {
-                0 => feed.changed().await,
-                _ if self.backlog() > self.shared.options.outbox_len_bytes => {
+            match (feed.credit_bytes(), turn.take()) {
+                (0, _) => feed.changed().await,
+                (_, None) => {
                     tokio::select! {
-                        () = self.room() => (),
+                        // It is never closed.
+                        taken = self.turns.acquire() => turn = taken.ok(),
                         () = feed.changed() => (),
                     }
                 }
-                credit => return Some(credit),
+                (_, held) if self.backlog() > self.outbox_len_bytes() => {
+                    tokio::select! {
+                        () = self.room() => turn = held,
+                        () = feed.changed() => turn = held,
+                    }
+                }
+                (credit, Some(turn)) => {
+                    let room = u64::try_from(self.outbox_len_bytes()).unwrap_or(u64::MAX);
+                    return Some(Allowance {
+                        len_bytes: credit.min(room),
+                        _turn: turn,
+                    });
+                }
             }
         }
     }
@@ -151,6 +170,13 @@ impl Session {
             }
         });
     }
+}
+
+/// What a feed may send now.
+pub(super) struct Allowance<'a> {
+    /// So many bytes of records; one record always.
+    pub(super) len_bytes: u64,
+    _turn: SemaphorePermit<'a>,
 }
 
 /// How far a read has come.
@@ -207,8 +233,8 @@ fn open(
 }
 
 /// Reads what may be sent, as far as it is found soon; not even an empty batch at the end.
-fn step(events: &mut Events, credit: u64, events_left: u64) -> Result<Vec<Batch>, ReadError> {
-    let mut credit = usize::try_from(credit)
+fn step(events: &mut Events, len_bytes: u64, events_left: u64) -> Result<Vec<Batch>, ReadError> {
+    let mut credit = usize::try_from(len_bytes)
         .unwrap_or(usize::MAX)
         .min(STEP_LEN_BYTES);
     let mut events_left = usize::try_from(events_left).unwrap_or(usize::MAX);

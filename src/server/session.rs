@@ -16,8 +16,8 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Notify, OwnedSemaphorePermit, watch};
-use tokio::task::spawn_blocking;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::{spawn_blocking, yield_now};
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, timeout};
 use tokio_util::codec::Decoder;
 
@@ -33,8 +33,11 @@ use crate::protocol::outbox::Outbox;
 use crate::protocol::{Answer, FrameCodec, FrameError, Request, WireError};
 use crate::subscription::MemberHandle;
 
-/// Frames up to this size arrive without asking; larger ones share a budget, in bytes.
-const SMALL_FRAME_LEN_BYTES: usize = 64 * 1024;
+/// Frames up to this size arrive without asking; larger ones share a budget, in bytes. So much may
+/// also wait to be sent, however many connections there are.
+pub(super) const SMALL_FRAME_LEN_BYTES: usize = 64 * 1024;
+/// How many feeds of a connection read at once: one reads while another's records are sent.
+const TURNS: usize = 2;
 /// A commit that takes longer must not hold up the other connections of a runtime's thread.
 const COMMIT_WITHIN: Duration = Duration::from_micros(500);
 /// How long a client that is going may send on before the socket is closed under it.
@@ -55,6 +58,9 @@ pub(super) struct Session {
     /// the same task: to wake it would have another thread look for it in vain.
     taking: AtomicBool,
     drained: Notify,
+    /// Feeds take turns: were all of them to read as soon as there is room, the room would be
+    /// filled many times over.
+    pub(super) turns: Semaphore,
     requests: AtomicUsize,
     finished: Notify,
     pub(super) feeds: Mutex<Feeds>,
@@ -88,6 +94,7 @@ impl Session {
             wake: Notify::new(),
             taking: AtomicBool::new(false),
             drained: Notify::new(),
+            turns: Semaphore::new(TURNS),
             requests: AtomicUsize::new(0),
             finished: Notify::new(),
             feeds: Mutex::default(),
@@ -274,10 +281,14 @@ impl Session {
             if inbox.len() < before || inbox.is_empty() {
                 frame_began = Instant::now();
             }
-            if self.backlog() > options.outbox_len_bytes || self.is_large(&inbox, &budget) {
+            if self.backlog() > self.outbox_len_bytes() || self.is_large(&inbox, &budget) {
                 self.room().await;
                 self.afford(&inbox, &mut budget).await;
                 heard = Instant::now();
+            }
+            if filled {
+                // Who sends without end takes turns with the others.
+                yield_now().await;
             }
             make_room(&mut inbox, filled);
             tokio::select! {
@@ -425,12 +436,25 @@ impl Session {
         self.outbox.lock().len_bytes() + self.sending.load(Ordering::Acquire)
     }
 
+    /// How many bytes may wait to be sent.
+    pub(super) fn outbox_len_bytes(&self) -> usize {
+        let Shared {
+            options,
+            connections,
+            ..
+        } = &*self.shared;
+        let share = options.all_outboxes_len_bytes / connections.load(Ordering::Relaxed).max(1);
+        options
+            .outbox_len_bytes
+            .min(share.max(SMALL_FRAME_LEN_BYTES))
+    }
+
     /// Waits until less waits to be sent than is allowed.
     pub(super) async fn room(&self) {
         loop {
             let mut drained = pin!(self.drained.notified());
             drained.as_mut().enable();
-            if self.backlog() <= self.shared.options.outbox_len_bytes {
+            if self.backlog() <= self.outbox_len_bytes() {
                 return;
             }
             drained.await;

@@ -98,16 +98,29 @@ impl Session {
     ) -> Result<(), WireError> {
         self.open_feed(correlation, feed)?;
         let mut feeds = self.feeds.lock();
-        let max = self.shared.options.subscriptions_max;
-        if feeds.subscriptions >= max {
+        let options = &self.shared.options;
+        let all = self.shared.subscriptions.fetch_add(1, Ordering::Relaxed);
+        let limits = [
+            (
+                "subscriptions",
+                feeds.subscriptions,
+                options.subscriptions_max,
+            ),
+            (
+                "subscriptions on all connections",
+                all,
+                options.all_subscriptions_max,
+            ),
+        ];
+        if let Some((what, _, max)) = limits.iter().find(|(_, count, max)| count >= max) {
+            self.shared.subscriptions.fetch_sub(1, Ordering::Relaxed);
             feeds.by_request.remove(&correlation);
             return Err(WireError::TooMany {
-                what: "subscriptions".to_owned(),
-                max: u64::try_from(max).unwrap_or(u64::MAX),
+                what: (*what).to_owned(),
+                max: u64::try_from(*max).unwrap_or(u64::MAX),
             });
         }
         feeds.subscriptions += 1;
-        self.shared.subscriptions.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -186,12 +199,12 @@ impl Session {
             hidden_count: 0,
         };
         loop {
-            let Some(credit) = self.allowance(feed).await else {
+            let Some(allowance) = self.allowance(feed).await else {
                 return Ok(());
             };
             let limit = BatchLimit {
                 events_max: usize::MAX,
-                len_bytes_max: usize::try_from(credit)
+                len_bytes_max: usize::try_from(allowance.len_bytes)
                     .unwrap_or(usize::MAX)
                     .min(RECORDS_LEN_BYTES),
             };
@@ -212,14 +225,18 @@ impl Session {
                         _ => 0,
                     };
                     self.tell(correlation, notice, feed, &live)?;
+                    drop(allowance);
                     if read_len_bytes > 0 {
                         self.shared.give_way(read_len_bytes).await;
                     }
                 }
-                None => tokio::select! {
-                    changed = following.subscription.changed() => changed.map_err(of_read)?,
-                    () = feed.cancelled() => return Ok(()),
-                },
+                None => {
+                    drop(allowance);
+                    tokio::select! {
+                        changed = following.subscription.changed() => changed.map_err(of_read)?,
+                        () = feed.cancelled() => return Ok(()),
+                    }
+                }
             }
         }
     }

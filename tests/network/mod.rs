@@ -125,17 +125,25 @@ impl Raw {
     }
 
     pub(crate) async fn connect_as(address: SocketAddr, authentication: Authentication) -> Self {
-        let mut raw = Self::silent(address).await;
         let hello = Hello {
             authentication,
             ..hello()
         };
-        raw.send(7, &Request::Hello(hello)).await;
-        match raw.next().await {
-            (7, Answer::Welcome(welcome)) => raw.welcome = Some(welcome),
+        Self::try_connect(address, hello).await.expect("a welcome")
+    }
+
+    /// None if the server refuses, as it does when it has too many.
+    pub(crate) async fn try_connect(address: SocketAddr, hello: Hello) -> Option<Self> {
+        let mut raw = Self::silent(address).await;
+        let mut bytes = Vec::new();
+        Request::Hello(hello).put(7, &mut bytes);
+        raw.socket.write_all(&bytes).await.ok()?;
+        match raw.try_next().await {
+            Some((7, Answer::Welcome(welcome))) => raw.welcome = Some(welcome),
+            None | Some((_, Answer::Error(WireError::TooMany { .. }))) => return None,
             other => panic!("{other:?} answers a hello"),
         }
-        raw
+        Some(raw)
     }
 
     pub(crate) async fn send(&mut self, correlation: u64, request: &Request) {

@@ -98,6 +98,11 @@ impl Metrics {
         Held(self.0.connections.clone())
     }
 
+    /// How many calls are running.
+    pub(super) fn running(&self) -> usize {
+        usize::try_from(self.0.running.get()).unwrap_or(0)
+    }
+
     fn began(&self) -> Held {
         self.0.running.inc();
         Held(self.0.running.clone())

@@ -137,3 +137,29 @@ fn a_count_without_events_reserves_no_memory() {
     put_varint(&mut bytes, u64::from(u32::MAX));
     assert!(take(&Bytes::from(bytes)).is_err());
 }
+
+#[test]
+fn a_frame_of_tiny_entries_does_not_become_gigabytes() {
+    let table = |count: u64, entry: &[u8]| {
+        let mut bytes = Vec::new();
+        put_varint(&mut bytes, count);
+        (0..count).for_each(|_| bytes.extend_from_slice(entry));
+        bytes
+    };
+    let names = table(1 << 20, &[1, b'a', EXPECT_ANY]);
+    let types = table(1 << 20, &[1, b'a']);
+    let one_name = table(1, &[1, b'a', EXPECT_ANY]);
+    let event = [&[0; 4][..], &[CONTENT_BINARY], &[0; 16], &[0, 0, 0]].concat();
+    let events = table(1 << 19, &event);
+    let one_type = table(1, &[1, b'a']);
+    for frame in [
+        [&[0], &names[..], &[0, 0]].concat(),
+        [&[0], &one_name[..], &types[..], &[0]].concat(),
+        [&[0], &one_name[..], &one_type[..], &events[..]].concat(),
+    ] {
+        assert!(matches!(
+            take(&frame.into()),
+            Err(AppendProblem::Format(FormatError::Invalid(_)))
+        ));
+    }
+}
