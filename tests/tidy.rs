@@ -60,6 +60,8 @@ const SKIPPED: &[&str] = &[
     "fuzz/target",
     "fuzz/corpus",
     "fuzz/artifacts",
+    "fuzz/logs",
+    "fuzz/seeds",
     "tests/clients/rust/target",
     "tests/interleavings/target",
     "benches/compare/target",

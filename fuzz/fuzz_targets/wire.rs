@@ -1,27 +1,7 @@
-//! Bytes that claim to come from a client or a server never make a decoder panic, and what is read
-//! is written and read again as the same.
+//! Runs the target of `src/wire.rs`.
 #![no_main]
 
-use annal::format::checksum::Salt;
-use annal::protocol::records::all_events;
-use annal::protocol::{Answer, FrameCodec, Request};
-use bytes::BytesMut;
-use libfuzzer_sys::fuzz_target;
-use tokio_util::codec::Decoder;
-
-fuzz_target!(|input: &[u8]| {
-    let mut bytes = BytesMut::from(input);
-    while let Ok(Some(frame)) = FrameCodec.decode(&mut bytes) {
-        if let Ok(request) = Request::decode(frame.kind, frame.body.clone()) {
-            let mut out = Vec::new();
-            request.put(frame.correlation, &mut out);
-            let again = FrameCodec.decode(&mut BytesMut::from(&out[..]));
-            let again = again.unwrap().unwrap();
-            let again = Request::decode(again.kind, again.body).unwrap();
-            assert_eq!(format!("{again:?}"), format!("{request:?}"));
-        }
-        if let Ok(Answer::Records(runs)) = Answer::decode(frame.kind, frame.body) {
-            let _ = all_events(&runs, &Salt::new([7; 16]));
-        }
-    }
-});
+libfuzzer_sys::fuzz_target!(
+    init: annal_fuzz::write_seeds("wire"),
+    |input: &[u8]| annal_fuzz::wire::run(input)
+);
