@@ -74,7 +74,7 @@
 //!    itself, but for the metadata that brings a deleted stream back.
 //! 4. A stream's revisions are 0, 1, 2, ...; appends with an expectation are linearizable.
 //! 5. A subscription delivers every matching event once, in order; its checkpoint never runs ahead.
-//! 6. Damage is never served and never silently cut.
+//! 6. Damage is never served and never silently cut; only `repair` takes it out, with consent.
 //! 7. The log is the only truth: every index can be deleted and comes back the same.
 //! 8. Memory, files, threads and queues are bounded by options.
 //! 9. No byte from disk or network makes the process panic.
@@ -161,12 +161,12 @@ pub use engine::{
     AppendError, Background, Batch, BatchLimit, Bounds, Events, Histogram, Looked, OpenError,
     ProjectionState, ReadError, ResolvedEvent, ResolvedEvents, Run, ScavengeError, ScavengeHandle,
     ScavengeInfo, ScavengeOptions, ScavengeStatus, Store, StoreOptions, StoreStats, StoredMetadata,
-    StreamInfo, StreamSummary,
+    StreamInfo, StreamSummary, repair,
 };
 #[cfg(feature = "grpc")]
 pub use grpc::{GrpcError, GrpcOptions, GrpcServer};
 pub use log::{
-    FileFinding, LogVerification, RecoveryReport, StorageError, TornTail, VerifyProgress,
+    FileFinding, FileRole, LogVerification, LostRange, RecoveryReport, StorageError, TornTail, VerifyProgress,
 };
 pub use model::{
     Append, ContentType, Direction, Ending, EventFilter, EventType, ExpectedRevision, FilterRule,

@@ -159,7 +159,7 @@ impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
         let exit = match error {
             StorageError::Damaged { .. } | StorageError::Missing { .. } => Exit::Damaged,
-            StorageError::Closed => Exit::Unavailable,
+            StorageError::Closed | StorageError::ReadOnly => Exit::Unavailable,
             _ => Exit::Failure,
         };
         Self::new(exit, error)

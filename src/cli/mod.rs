@@ -20,6 +20,7 @@ pub mod input;
 pub mod ndjson;
 mod output;
 mod read;
+mod repair;
 mod scavenge;
 mod secure;
 mod select;
@@ -87,6 +88,7 @@ enum Verb {
     Import(import::Args),
     Export(export::Args),
     Verify(verify::Args),
+    Repair(repair::Args),
     Scavenge(scavenge::Args),
     Status(status::Args),
     #[command(subcommand)]
@@ -149,6 +151,7 @@ fn start(cli: Cli) -> Result<(), Failure> {
             Verb::Import(args) => import::run(args, output).await,
             Verb::Export(args) => export::run(args, output).await,
             Verb::Verify(args) => verify::run(args, output).await,
+            Verb::Repair(args) => repair::run(args, output).await,
             Verb::Scavenge(args) => scavenge::run(args, output).await,
             Verb::Status(args) => status::run(args, output).await,
             Verb::Group(verb) => group::run(verb, output).await,

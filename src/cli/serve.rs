@@ -28,6 +28,7 @@ that it listens and where, and one that it has stopped. Port 0 takes a free one.
 Examples:
   annal serve
   annal serve --data /var/lib/annal --tcp 127.0.0.1:7000 --http none
+  annal serve --read-only --data /mnt/backup
   ANNAL_DATA=/data annal serve
   annal serve --config annal.toml")]
 pub(super) struct Args {
@@ -55,6 +56,10 @@ pub(super) struct Args {
         default_value = "127.0.0.1:2113,[::1]:2113"
     )]
     http: Addresses,
+    /// Only read the folder: nothing in it is changed, and appends are refused. A damaged store is
+    /// served as far as it is sound
+    #[arg(long, env = "ANNAL_READ_ONLY")]
+    read_only: bool,
     #[command(flatten)]
     security: SecurityArgs,
     /// What to write to the standard error beside that: error, warn, info, debug or trace
@@ -121,7 +126,11 @@ pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
         .with_ansi(console::colors_enabled_stderr())
         .init();
     let stop = Stop::listen()?;
-    let store = open_folder(&args.data, Make::Yes)?;
+    let make = match args.read_only {
+        true => Make::ReadOnly,
+        false => Make::Yes,
+    };
+    let store = open_folder(&args.data, make)?;
     let security = args.security.open(&store)?;
     let _fresh = security.keep_fresh()?;
     let fronts = if args.http.0.is_empty() { 1 } else { 2 };
@@ -226,6 +235,9 @@ fn announce(
         text.push_str(&format!("  http     {scheme}://{first}\n"));
     }
     text.push_str(&format!("  events   {}\n", store.committed()));
+    if store.is_read_only() {
+        text.push_str("  writing  no: --read-only\n");
+    }
     text.push_str(&security.first_users());
     if !recovery.created && !recovery.clean_stop {
         text.push_str(&format!("\n{recovery}\n"));
@@ -245,6 +257,7 @@ fn announce(
         "first_users": security.first_users_json(),
         "data": shown.display().to_string(),
         "position": store.committed().0,
+        "read_only": store.is_read_only(),
         "created": recovery.created,
         "clean_stop": recovery.clean_stop,
         "recovery": recovery.to_string(),

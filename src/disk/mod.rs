@@ -2,7 +2,8 @@
 //!
 //! Nothing above this layer calls `std::fs` or asks for the time. The promises below are what the
 //! engine builds on; [`OsDisk`] keeps them on a real file system, [`MemoryDisk`] in memory, where
-//! the power can be cut. [`ProbeDisk`] goes before either, counts the calls and fails some.
+//! the power can be cut. [`ProbeDisk`] goes before either, counts the calls and fails some;
+//! [`ReadOnlyDisk`] lets no change through.
 //!
 //! What may be lost when the power goes:
 //!
@@ -19,11 +20,13 @@ mod memory;
 mod os;
 mod probe;
 mod random;
+mod read_only;
 
 pub use host::{Host, OsHost, SimulatedHost};
 pub use memory::{FragileBlock, MemoryDisk, Unsynced};
 pub use os::{OsDisk, resident_bytes};
 pub use probe::{Fault, Hold, Operation, ProbeDisk, Tally};
+pub use read_only::ReadOnlyDisk;
 
 use std::fmt::Debug;
 use std::io;
@@ -46,6 +49,14 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// # Errors
     /// [`io::ErrorKind::NotFound`] if there is none of that name, and what the system says.
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Opens a file for reading alone: also one that its owner may not write.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    fn open_to_read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        self.open(name)
+    }
 
     /// The names and lengths in bytes of all files, in no order.
     ///
@@ -84,6 +95,13 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] if somebody else has it, and what the system says.
     fn lock(&self, name: &str) -> io::Result<Box<dyn Debug + Send + Sync>>;
+
+    /// Takes the directory together with others who only read it. It changes nothing.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] if somebody has it for himself, [`io::ErrorKind::NotFound`] if
+    /// nobody ever took it, and what the system says.
+    fn lock_shared(&self, name: &str) -> io::Result<Box<dyn Debug + Send + Sync>>;
 
     /// Bytes that can still be written.
     ///

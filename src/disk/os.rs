@@ -105,6 +105,11 @@ impl Disk for OsDisk {
         Ok(Arc::new(OsFile { file }))
     }
 
+    fn open_to_read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let file = File::open(self.at(name)?)?;
+        Ok(Arc::new(OsFile { file }))
+    }
+
     /// Only regular files, and only those whose names are UTF-8: the engine makes no others.
     fn list(&self) -> io::Result<Vec<(String, u64)>> {
         let mut files = Vec::new();
@@ -151,17 +156,39 @@ impl Disk for OsDisk {
     }
 
     fn lock(&self, name: &str) -> io::Result<Box<dyn Debug + Send + Sync>> {
+        let mut options = OpenOptions::new();
+        options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600);
+        self.lock_by(name, &options, File::try_lock)
+    }
+
+    fn lock_shared(&self, name: &str) -> io::Result<Box<dyn Debug + Send + Sync>> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        self.lock_by(name, &options, File::try_lock_shared)
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let system = fstatvfs(&self.directory)?;
+        Ok(system.f_bavail.saturating_mul(system.f_frsize))
+    }
+}
+
+impl OsDisk {
+    fn lock_by(
+        &self,
+        name: &str,
+        options: &OpenOptions,
+        try_lock: fn(&File) -> Result<(), TryLockError>,
+    ) -> io::Result<Box<dyn Debug + Send + Sync>> {
         let path = self.at(name)?;
         for _ in 0..LOCK_ATTEMPTS_MAX {
-            let mut options = OpenOptions::new();
-            options
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600);
             let file = options.open(&path)?;
-            match file.try_lock() {
+            match try_lock(&file) {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(io::ErrorKind::WouldBlock.into()),
                 Err(TryLockError::Error(error)) => return Err(error),
@@ -178,11 +205,6 @@ impl Disk for OsDisk {
             }
         }
         Err(io::Error::other("the lock file is removed again and again"))
-    }
-
-    fn free_bytes(&self) -> io::Result<u64> {
-        let system = fstatvfs(&self.directory)?;
-        Ok(system.f_bavail.saturating_mul(system.f_frsize))
     }
 }
 

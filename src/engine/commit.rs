@@ -164,10 +164,17 @@ impl Committer {
         &self.pace
     }
 
+    fn prepare(&self, append: Append) -> Result<Prepared, AppendError> {
+        match self.options.read_only {
+            true => Err(StorageError::ReadOnly.into()),
+            false => prepare(append, &self.options),
+        }
+    }
+
     /// Takes a request and returns before it is durable. Somebody must see to it that it is
     /// committed: by [`Self::wake`] or [`Self::commit_within`].
     pub(super) fn enqueue(&self, append: Append, done: Done) {
-        match prepare(append, &self.options) {
+        match self.prepare(append) {
             Err(error) => self.tell(done, Err(error)),
             Ok(prepared) => self.admit(Work { prepared, done }),
         }
@@ -188,7 +195,7 @@ impl Committer {
 
     /// Takes a request and returns when it is durable or refused.
     pub(super) fn append(&self, append: Append) -> Result<Receipt, AppendError> {
-        let prepared = prepare(append, &self.options);
+        let prepared = self.prepare(append);
         let prepared = prepared.inspect_err(|_| self.counters.refused())?;
         let slot = Arc::new(Slot::default());
         let promise = Promise(Arc::clone(&slot));

@@ -27,6 +27,7 @@ mod pace;
 mod prepare;
 mod read;
 mod receipt;
+pub mod repair;
 mod resolve;
 mod scavenge;
 mod scavenge_info;
@@ -35,7 +36,7 @@ mod stats;
 mod verdict;
 mod verify;
 
-pub use crate::log::{Run, StorageError};
+pub use crate::log::{LogVerification, LostRange, Run, StorageError};
 pub(crate) use committed::CommitListener;
 pub use error::{AppendError, OpenError, ReadError};
 pub use options::{Background, StoreOptions};
@@ -49,7 +50,7 @@ pub(crate) use read::{
 pub use scavenge::{ScavengeError, ScavengeHandle, ScavengeOptions};
 pub use scavenge_info::{ScavengeInfo, ScavengeStatus};
 pub use stats::{Histogram, StoreStats};
-pub use verify::verify;
+pub use verify::{verify, verify_on};
 
 use std::any::Any;
 use std::path::Path;
@@ -58,7 +59,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::disk::{Disk, Host, OsDisk, OsHost};
+use crate::disk::{Disk, Host, OsDisk, OsHost, ReadOnlyDisk};
 use crate::index::{Index, IndexOptions, Step};
 use crate::log::{Log, LogOptions, Opened, RecoveryReport};
 use crate::model::{Append, Lineage, Position, Receipt, StateSpace, StoreId, Token};
@@ -129,7 +130,7 @@ impl Store {
     pub fn open(path: impl AsRef<Path>, options: StoreOptions) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let name = path.display().to_string();
-        let disk = match options.create {
+        let disk = match options.create && !options.read_only {
             true => OsDisk::open_or_create(path),
             false => OsDisk::open(path),
         };
@@ -159,11 +160,15 @@ impl Store {
         options: StoreOptions,
     ) -> Result<Self, OpenError> {
         options.check()?;
+        let disk: Arc<dyn Disk> = match options.read_only {
+            true => Arc::new(ReadOnlyDisk::new(disk)),
+            false => disk,
+        };
         let opened = Log::open(
             Arc::clone(&disk),
             Arc::clone(&host),
             log_options(&options),
-            options.create,
+            options.create && !options.read_only,
         );
         let Opened {
             log,
@@ -372,6 +377,12 @@ impl Store {
         self.0.shared.committer.options()
     }
 
+    /// Whether the store was opened for reading only.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.0.shared.is_read_only()
+    }
+
     /// What was found and done when the store was opened.
     #[must_use]
     pub fn recovery(&self) -> &RecoveryReport {
@@ -472,6 +483,9 @@ impl Shared {
         if let Some(error @ StorageError::Poisoned(_)) = self.committer.stopped() {
             return Err(error);
         }
+        if self.is_read_only() {
+            return Ok(());
+        }
         while self.index.flush(self.committed.end(), true)? == Step::Worked {}
         writer.close(&self.log)
     }
@@ -494,8 +508,16 @@ impl Shared {
         self.committer.refuse_waiting(&StorageError::Closed);
     }
 
+    /// Whether nothing is ever written.
+    fn is_read_only(&self) -> bool {
+        self.committer.options().read_only
+    }
+
     /// One step of the log's background work.
     fn log_step(&self) -> Result<Next, StorageError> {
+        if self.is_read_only() {
+            return Ok(Next::WhenCalled);
+        }
         self.log
             .keeper_step()
             .map(|progress| match progress.again_after {
@@ -507,6 +529,10 @@ impl Shared {
 
     /// One step of the index's background work: what appends may wait for comes first.
     fn index_step(&self) -> Result<Next, StorageError> {
+        if self.is_read_only() {
+            let worked = self.index.rebuild_step()? == Step::Worked;
+            return Ok(if worked { Next::Now } else { Next::WhenCalled });
+        }
         let flushed = self.index.flush(self.committed.end(), false)?;
         if flushed == Step::Worked {
             self.committer.wake();
@@ -531,6 +557,7 @@ fn log_options(options: &StoreOptions) -> LogOptions {
         read_cache_bytes: options.read_cache_bytes,
         recent_bytes: options.recent_bytes,
         open_files_max: options.open_files_max,
+        read_only: options.read_only,
         zero_fill: options.zero_fill,
     }
 }
@@ -540,6 +567,7 @@ fn index_options(options: &StoreOptions) -> IndexOptions {
         memory_bytes: options.index_memory_bytes,
         flush_events: options.index_flush_events.into(),
         cache_bytes: options.index_cache_bytes,
+        read_only: options.read_only,
         window_events: options.idempotence_events.into(),
         window_requests: options.idempotence_requests,
         ..IndexOptions::default()

@@ -9,6 +9,10 @@ use crate::format::record::PAYLOAD_LEN_BYTES_MAX;
 pub struct StoreOptions {
     /// Make a store where there is none. Default: yes.
     pub create: bool,
+    /// Only read: not a byte in the directory is changed, and whatever would write is refused. What
+    /// the store has to make again it keeps in memory: an index table that is missing or damaged
+    /// takes about as much there as it would on the disk. Default: no.
+    pub read_only: bool,
     /// Where a segment of the log ends, in bytes; 64 KiB to 1 GiB. Default: 256 MiB.
     pub segment_size_bytes: u32,
     /// What commit units are aligned to, in bytes; fixed when the store is made. 8, or the physical
@@ -83,6 +87,7 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             create: true,
+            read_only: false,
             segment_size_bytes: 256 * 1024 * 1024,
             unit_align_bytes: 8,
             zero_fill: true,

@@ -210,6 +210,9 @@ impl Store {
     /// The disk's. Nothing is lost; where it was for want of space, it can be tried again.
     pub fn merge_indexes(&self) -> Result<(), StorageError> {
         let shared = &self.0.shared;
+        if shared.is_read_only() {
+            return Err(StorageError::ReadOnly);
+        }
         let merge = || {
             while shared.index.rebuild_step()? == Step::Worked {}
             shared.index.merge_all()

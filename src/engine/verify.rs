@@ -5,11 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{OpenError, Store};
-use crate::disk::{Disk, OsDisk};
+use crate::disk::{Disk, OsDisk, ReadOnlyDisk};
+use crate::format::manifest::TableEntry;
 use crate::format::names::FileName;
-use crate::log::{Log, LogOpenError, LogVerification, StorageError, VerifyProgress};
+use crate::index::streams_between;
+use crate::log::{
+    Log, LogOpenError, LogVerification, LostRange, StorageError, VerifyProgress,
+};
 
-/// Reads and checks the whole log of the store in a directory, and changes nothing.
+/// Reads and checks every file of the store in a directory, and changes nothing. A store that is open
+/// for writing is left alone.
 ///
 /// # Errors
 /// [`OpenError`], where there is no store, it is in use, or not enough is left to look at. What is
@@ -25,10 +30,30 @@ pub fn verify(
         ErrorKind::NotFound => of_log(LogOpenError::NotFound),
         _ => StorageError::io("open", &name, error).into(),
     })?;
-    let disk: Arc<dyn Disk> = Arc::new(disk);
+    verify_in(&name, Arc::new(disk), progress)
+}
+
+/// The same for a store on a disk of the caller's own.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_on(
+    disk: Arc<dyn Disk>,
+    progress: &mut dyn FnMut(VerifyProgress),
+) -> Result<LogVerification, OpenError> {
+    verify_in("the directory", disk, progress)
+}
+
+fn verify_in(
+    name: &str,
+    disk: Arc<dyn Disk>,
+    progress: &mut dyn FnMut(VerifyProgress),
+) -> Result<LogVerification, OpenError> {
+    let of_log = |error| OpenError::of_log(name, error);
+    let disk: Arc<dyn Disk> = Arc::new(ReadOnlyDisk::new(disk));
     let files = disk
         .list()
-        .map_err(|error| StorageError::io("list", &name, error))?;
+        .map_err(|error| StorageError::io("list", name, error))?;
     let store = FileName::Store.to_string();
     if !files.iter().any(|(file, _)| *file == store) {
         return Err(of_log(LogOpenError::NotFound));
@@ -38,7 +63,19 @@ pub fn verify(
         ErrorKind::WouldBlock => of_log(LogOpenError::Locked),
         _ => StorageError::io("lock", &lock, error).into(),
     })?;
-    Log::inspect(&disk, progress).map_err(of_log)
+    let mut found = Log::inspect(&disk, progress).map_err(of_log)?;
+    name_streams(&*disk, &found.tables, &mut found.lost);
+    Ok(found)
+}
+
+/// Adds what the index knows of lost events.
+pub(super) fn name_streams(disk: &dyn Disk, tables: &[TableEntry], lost: &mut [LostRange]) {
+    for lost in lost {
+        let known = streams_between(disk, tables, lost.first, lost.end);
+        lost.streams.extend(known);
+        lost.streams.sort_unstable();
+        lost.streams.dedup();
+    }
 }
 
 impl Store {

@@ -245,6 +245,8 @@ pub(super) fn of_storage(error: &StorageError) -> Status {
             Status::data_loss(error.to_string())
         }
         StorageError::Closed => not_ready(),
+        // No trailer that clients know fits: they would look for another node, and there is none.
+        StorageError::ReadOnly => Status::failed_precondition(error.to_string()),
         StorageError::Io { .. } | StorageError::Poisoned(_) => {
             Status::unavailable(error.to_string())
         }

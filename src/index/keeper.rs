@@ -224,8 +224,17 @@ impl Index {
         let shared = &self.shared;
         let mut keeper = shared.keeper.lock();
         let layers = shared.layers();
-        if let Some(lost) = layers.slots.iter().find(|slot| slot.is_lost()) {
-            return self.rebuild_lost(&mut keeper, lost);
+        let to_be_made = |slot: &&Arc<Slot>| slot.is_lost() && slot.damage().is_none();
+        if let Some(lost) = layers.slots.iter().find(to_be_made) {
+            return match self.rebuild_lost(&mut keeper, lost) {
+                Err(damage @ (StorageError::Damaged { .. } | StorageError::Missing { .. }))
+                    if shared.options.read_only =>
+                {
+                    lost.give_up(damage);
+                    Ok(Step::Worked)
+                }
+                other => other,
+            };
         }
         if let Some(old) = layers.slots.iter().find(|slot| slot.is_outdated()) {
             return self.renew(&mut keeper, old);

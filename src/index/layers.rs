@@ -1,11 +1,12 @@
 //! The layers of the index, newest first: the part being filled, the part being flushed, tables.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::format::manifest::TableEntry;
 use crate::format::table::{Kind, VERSION_KNOWN};
 use crate::index::memory::Part;
 use crate::index::table::Table;
+use crate::log::StorageError;
 use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -38,6 +39,8 @@ pub(super) struct Slot {
     pub(super) facts: TableEntry,
     table: Option<Table>,
     lost: AtomicBool,
+    /// Why the table cannot be made again.
+    damage: OnceLock<StorageError>,
 }
 
 impl Slot {
@@ -46,7 +49,19 @@ impl Slot {
             facts,
             lost: AtomicBool::new(table.is_none()),
             table,
+            damage: OnceLock::new(),
         })
+    }
+
+    /// Says that its events cannot be read, and so the table cannot be made again.
+    pub(super) fn give_up(&self, damage: StorageError) {
+        let _was_known = self.damage.set(damage);
+        self.lose();
+    }
+
+    /// Why the table cannot be made again, if it cannot.
+    pub(super) fn damage(&self) -> Option<&StorageError> {
+        self.damage.get()
     }
 
     /// The table, unless it is missing or damage was found in it.

@@ -95,6 +95,12 @@ impl Source for Log {
             .collect())
     }
 
+    fn damaged(&self) -> Vec<(Position, Position, StorageError)> {
+        let lost = self.lost().iter();
+        lost.map(|lost| (lost.first, lost.end, lost.damage.clone()))
+            .collect()
+    }
+
     fn tables(&self) -> TableSet {
         let manifest = self.manifest().current();
         TableSet {

@@ -21,6 +21,7 @@ mod postings;
 mod source;
 mod stage;
 mod table;
+mod touched;
 mod view;
 
 pub(crate) use keeper::Step;
@@ -28,6 +29,7 @@ pub(crate) use key::{Key, Posting};
 pub(crate) use postings::Postings;
 pub(crate) use source::{Source, TableSet};
 pub(crate) use stage::{StageGuard, Staged};
+pub(crate) use touched::streams_between;
 pub(crate) use view::{From, View};
 
 use std::sync::Arc;
@@ -38,6 +40,7 @@ use uuid::Uuid;
 
 use crate::disk::Disk;
 use crate::format::filter::KeyHasher;
+use crate::format::manifest::TableEntry;
 use crate::format::table::Kind;
 use crate::index::ids::IdWindow;
 use crate::index::keeper::Keeper;
@@ -76,6 +79,8 @@ pub(crate) struct IndexOptions {
     pub(crate) flush_log_bytes: u64,
     /// Blocks of tables that are kept in memory, in bytes.
     pub(crate) cache_bytes: usize,
+    /// The log is only read, and may be damaged: what cannot be made again is given up.
+    pub(crate) read_only: bool,
     /// How many of the last events are known by their ids.
     pub(crate) window_events: u64,
     /// How many of the last named requests are known.
@@ -89,6 +94,7 @@ impl Default for IndexOptions {
             flush_events: 131_072,
             flush_log_bytes: 24 << 20,
             cache_bytes: 32 << 20,
+            read_only: false,
             window_events: 1_048_576,
             window_requests: 131_072,
         }
@@ -159,7 +165,8 @@ impl Index {
         let hasher = KeyHasher::new(log.secret());
         let cache = Arc::new(PageCache::new(options.cache_bytes));
         let set = log.tables();
-        let slots = open_tables(&set, log.end(), disk.as_ref(), &cache);
+        let mut slots = open_tables(&set, log.end(), disk.as_ref(), &cache);
+        let next_id = give_up_damaged(&mut slots, log.damaged(), set.next_id);
         let first = slots.first().map_or(0, |slot| slot.facts.end.0);
         let layers = Layers {
             filling: Cell::new(Part::new(first, hasher)),
@@ -176,7 +183,7 @@ impl Index {
                 window_loaded: AtomicBool::new(layers.slots.is_empty()),
                 layers: RwLock::new(Arc::new(layers)),
                 ids: Mutex::new(ids),
-                keeper: Mutex::new(Keeper::new(set.next_id)),
+                keeper: Mutex::new(Keeper::new(next_id)),
                 rebuilt: AtomicU64::new(0),
                 rules_end: AtomicU64::new(log.end().0),
                 window_load: Mutex::new(()),
@@ -282,6 +289,43 @@ fn open_tables(
         slots.insert(0, Slot::new(facts.clone(), table));
     }
     slots
+}
+
+/// Behind the tables, in a log that is only read: ranges of damaged events never get a table, those
+/// between them are lost ones to be made again. Gives the number of the next table.
+fn give_up_damaged(
+    slots: &mut Vec<Arc<Slot>>,
+    damaged: Vec<(Position, Position, StorageError)>,
+    mut next_id: u32,
+) -> u32 {
+    let mut end = slots
+        .first()
+        .map_or(Position::START, |slot| slot.facts.end);
+    let mut slot = |first, end| {
+        next_id += 1;
+        let facts = TableEntry {
+            id: next_id - 1,
+            level: 0,
+            first,
+            end,
+            len_bytes: 0,
+            digest: [0; 32],
+        };
+        Slot::new(facts, None)
+    };
+    for (first, stop, damage) in damaged {
+        if stop <= end {
+            continue;
+        }
+        if first > end {
+            slots.insert(0, slot(end, first));
+        }
+        let given_up = slot(first.max(end), stop);
+        given_up.give_up(damage);
+        slots.insert(0, given_up);
+        end = stop;
+    }
+    next_id
 }
 
 impl Shared {

@@ -47,6 +47,11 @@ pub(crate) trait Source: Debug + Send + Sync + 'static {
         self.requests(from, Position(u64::MAX))
     }
 
+    /// Ranges of events that are known to be damaged, in order, in a log that is only read.
+    fn damaged(&self) -> Vec<(Position, Position, StorageError)> {
+        Vec::new()
+    }
+
     /// The tables that the manifest names.
     fn tables(&self) -> TableSet;
 

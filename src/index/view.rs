@@ -82,7 +82,10 @@ impl View {
                 Err(_) => slot.lose(),
             }
         }
-        Err(self.shared.rebuilding(&self.layers))
+        match slot.damage() {
+            Some(damage) => Err(damage.clone().into()),
+            None => Err(self.shared.rebuilding(&self.layers)),
+        }
     }
 
     /// What a layer holds of a key with this hash.

@@ -1,5 +1,5 @@
 //! Blocks: the records that begin within one stretch of 256 KiB of a segment. They are read by one
-//! call, checked once, and shared.
+//! call, checked once, and shared. Where one of them is damaged, the others are good all the same.
 
 use std::sync::Arc;
 
@@ -45,6 +45,8 @@ pub(super) struct Block {
     first: Position,
     spans: Vec<Span>,
     bytes: Bytes,
+    /// Those that are none, ascending.
+    damaged: Vec<(Position, StorageError)>,
 }
 
 /// The offset of an event, and the offset behind which it cannot reach.
@@ -218,33 +220,29 @@ impl BlockPlan {
             .min(self.limit);
         let mut bytes = vec![0; size(end.saturating_sub(start))];
         self.read_at(start, &mut bytes)?;
-        if last < self.limit {
-            let damaged = |error| StorageError::damaged(&self.name, last.into(), error);
-            let from = size(last - start);
-            let layout = Layout::parse(bytes.get(from..).unwrap_or_default()).map_err(damaged)?;
-            let record_end = from + layout.record_len();
-            if record_end > size(self.limit - start) {
-                return Err(damaged(FormatError::Invalid("a record's length")));
-            }
-            let read = bytes.len();
-            if record_end > read {
-                // Believed only after its checksum: the length comes from the record's header.
-                let position = self.position(self.offsets.len() - 1);
-                let header = bytes.get(from..).unwrap_or_default();
-                layout
-                    .check_header(header, position, salt)
-                    .map_err(damaged)?;
-                bytes.resize(record_end, 0);
-                let at = start + u32::try_from(read).unwrap_or(u32::MAX);
-                self.read_at(at, bytes.get_mut(read..).unwrap_or_default())?;
-            }
+        let read = bytes.len();
+        let end = self.last_end(bytes.get(size(last - start)..).unwrap_or_default(), salt);
+        let end = end.map_or(0, |len| size(last - start) + len);
+        if end > read && end <= size(self.limit - start) {
+            bytes.resize(end, 0);
+            let at = start + u32::try_from(read).unwrap_or(u32::MAX);
+            self.read_at(at, bytes.get_mut(read..).unwrap_or_default())?;
         }
-        let spans = self.check(start, &bytes, salt)?;
+        let (spans, damaged) = self.check(start, &bytes, salt);
         Ok(Block {
             first: self.first,
             spans,
             bytes: bytes.into(),
+            damaged,
         })
+    }
+
+    /// How long the last record is, if its header can be believed.
+    fn last_end(&self, bytes: &[u8], salt: &Salt) -> Option<usize> {
+        let layout = Layout::parse(bytes).ok()?;
+        let position = self.position(self.offsets.len().checked_sub(1)?);
+        layout.check_header(bytes, position, salt).ok()?;
+        Some(layout.record_len())
     }
 
     fn position(&self, index: usize) -> Position {
@@ -263,7 +261,14 @@ impl BlockPlan {
         }
     }
 
-    fn check(&self, start: u32, bytes: &[u8], salt: &Salt) -> Result<Vec<Span>, StorageError> {
+    /// Where the records are, and which of them are damaged.
+    fn check(
+        &self,
+        start: u32,
+        bytes: &[u8],
+        salt: &Salt,
+    ) -> (Vec<Span>, Vec<(Position, StorageError)>) {
+        let mut damaged = Vec::new();
         let mut spans = Vec::with_capacity(self.offsets.len());
         for (position, offset) in (self.first.0..).map(Position).zip(&self.offsets) {
             let Some(from) = offset.checked_sub(start) else {
@@ -273,11 +278,16 @@ impl BlockPlan {
             let record = usize::try_from(from)
                 .ok()
                 .and_then(|from| bytes.get(from..));
-            let len = check_record(record.unwrap_or_default(), position, salt)
-                .map_err(|error| StorageError::damaged(&self.name, (*offset).into(), error))?;
-            spans.push(Span { start: from, len });
+            match check_record(record.unwrap_or_default(), position, salt) {
+                Ok(len) => spans.push(Span { start: from, len }),
+                Err(error) => {
+                    let error = StorageError::damaged(&self.name, (*offset).into(), error);
+                    damaged.push((position, error));
+                    spans.push(Span { start: 0, len: 0 });
+                }
+            }
         }
-        Ok(spans)
+        (spans, damaged)
     }
 }
 
@@ -302,8 +312,23 @@ impl Block {
         self.bytes.len() + self.spans.len() * size_of::<Span>()
     }
 
-    /// The records from `from` to `to`, as many as fit, at least one.
-    pub(super) fn chunk(&self, from: Position, to: Position, len_bytes_max: usize) -> Chunk {
+    /// The records from `from` to `to`, as many as fit, at least one; up to the first that is
+    /// damaged.
+    ///
+    /// # Errors
+    /// That the first of them is damaged.
+    pub(super) fn chunk(
+        &self,
+        from: Position,
+        to: Position,
+        len_bytes_max: usize,
+    ) -> Result<Chunk, StorageError> {
+        let behind = self.damaged.partition_point(|(at, _)| *at < from);
+        let to = match self.damaged.get(behind) {
+            Some((at, error)) if *at == from => return Err(error.clone()),
+            Some((at, _)) => to.min(*at),
+            None => to,
+        };
         let mut left = len_bytes_max;
         let mut count = 0usize;
         for span in self.between(from, to) {
@@ -314,19 +339,29 @@ impl Block {
             left = left.saturating_sub(len);
             count += 1;
         }
-        self.runs(from, count)
+        Ok(self.runs(from, count))
     }
 
-    /// The records directly in front of `before`, as many as fit, at least one.
+    /// The records directly in front of `before`, as many as fit, at least one; from behind the last
+    /// that is damaged.
+    ///
+    /// # Errors
+    /// That the last of them is damaged.
     pub(super) fn chunk_back(
         &self,
         before: Position,
         events_max: usize,
         len_bytes_max: usize,
-    ) -> Chunk {
+    ) -> Result<Chunk, StorageError> {
+        let behind = self.damaged.partition_point(|(at, _)| *at < before);
+        let from = match behind.checked_sub(1).and_then(|last| self.damaged.get(last)) {
+            Some((at, error)) if at.next() == before => return Err(error.clone()),
+            Some((at, _)) => at.next(),
+            None => self.first,
+        };
         let mut left = len_bytes_max;
         let mut count = 0usize;
-        for span in self.between(self.first, before).iter().rev() {
+        for span in self.between(from, before).iter().rev() {
             let len = usize::try_from(span.len).unwrap_or(usize::MAX);
             if count > 0 && (len > left || count >= events_max) {
                 break;
@@ -335,7 +370,7 @@ impl Block {
             count += 1;
         }
         let back = u64::try_from(count).unwrap_or(u64::MAX);
-        self.runs(Position(before.0.saturating_sub(back)), count)
+        Ok(self.runs(Position(before.0.saturating_sub(back)), count))
     }
 
     fn between(&self, from: Position, to: Position) -> &[Span] {

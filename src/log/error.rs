@@ -50,6 +50,9 @@ pub enum StorageError {
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
+    /// The store was opened for reading only.
+    #[error("the store is open for reading only; open it without that option to write to it")]
+    ReadOnly,
 }
 
 impl StorageError {
@@ -111,9 +114,10 @@ impl From<StorageError> for LogOpenError {
                 ..
             } => Self::NewerFormat(what),
             StorageError::Damaged { .. } | StorageError::Missing { .. } => Self::Damaged(error),
-            StorageError::Io { .. } | StorageError::Poisoned(_) | StorageError::Closed => {
-                Self::Storage(error)
-            }
+            StorageError::Io { .. }
+            | StorageError::Poisoned(_)
+            | StorageError::Closed
+            | StorageError::ReadOnly => Self::Storage(error),
         }
     }
 }

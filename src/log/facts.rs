@@ -113,6 +113,11 @@ impl Facts {
         self.push(0, CreatedRange::EMPTY);
     }
 
+    /// Adds an event that cannot be read: whoever tries finds something else at this offset.
+    pub(super) fn push_damaged(&mut self, offset: u32) {
+        self.push(offset, CreatedRange::EMPTY);
+    }
+
     /// Ends the unit whose records were added.
     pub(super) fn end_unit(&mut self, len: u32, mark: Mark) {
         self.end_offset += len;

@@ -17,6 +17,7 @@ mod open;
 mod reader;
 mod recovery;
 mod rewrite;
+mod salvage;
 mod seal;
 mod sealed;
 mod segment;
@@ -27,6 +28,7 @@ mod states;
 mod unit_buffer;
 mod units;
 mod verify;
+mod verify_small;
 mod walk;
 mod writer;
 
@@ -39,12 +41,15 @@ pub use error::StorageError;
 pub(crate) use manifest::Manifest;
 pub use recovery::{RecoveryReport, TornTail};
 pub(crate) use rewrite::{JudgedUnit, RewriteJudge, RewriteOutcome, UnitFate};
+pub use salvage::LostRange;
+pub(crate) use salvage::{Examined, Mended, examine, mend};
 pub(crate) use seal::PreparedCheckpoint;
 pub(crate) use shared::KeeperProgress;
 pub(crate) use states::state_len_bytes;
 pub(crate) use unit_buffer::UnitBuffer;
 pub(crate) use units::Unit;
-pub use verify::{FileFinding, LogVerification, VerifyProgress};
+pub(crate) use verify::lost_events;
+pub use verify::{FileFinding, FileRole, LogVerification, VerifyProgress};
 pub(crate) use writer::LogWriter;
 
 use bytes::Bytes;
@@ -69,6 +74,8 @@ pub(crate) struct LogOptions {
     pub recent_bytes: usize,
     /// Sealed segments that are kept open.
     pub open_files_max: usize,
+    /// Nothing will be written: a damaged log is opened too, as far as it is sound.
+    pub read_only: bool,
     /// Whether space is filled with zeros before it is needed; of no use where files are copied on
     /// write.
     pub zero_fill: bool,
@@ -82,6 +89,7 @@ impl Default for LogOptions {
             read_cache_bytes: 32 * 1024 * 1024,
             recent_bytes: 4 * 1024 * 1024,
             open_files_max: 256,
+            read_only: false,
             zero_fill: true,
         }
     }
@@ -133,6 +141,11 @@ impl Log {
     /// What the store is.
     pub(crate) fn identity(&self) -> &Identity {
         &self.shared.identity
+    }
+
+    /// What is known to be damaged, where a damaged log was opened for reading only.
+    pub(crate) fn lost(&self) -> &[LostRange] {
+        &self.shared.lost
     }
 
     /// The position behind the last durable event.

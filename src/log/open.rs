@@ -18,6 +18,7 @@ use crate::log::error::{LogOpenError, StorageError};
 use crate::log::file::{read_file, write_new};
 use crate::log::manifest::{Manifest, write_manifest};
 use crate::log::recovery::{Survey, Torn, TornTail, survey};
+use crate::log::salvage;
 use crate::log::sealed::{SealedFiles, read_exact};
 use crate::log::segment::{CAPACITY_MIN, Spare, create_segment, is_untouched};
 use crate::log::shared::{FloorFile, Pace, Shared};
@@ -66,7 +67,10 @@ pub(super) fn open(
         create_store(&*disk, &*host, &options, &files)?;
         files = list(&*disk)?;
     }
-    let mut survey = survey(&*disk, &files, true)?;
+    let mut survey = match survey(&*disk, &files, true) {
+        Err(LogOpenError::Damaged(_)) if options.read_only => salvage::survey(&*disk, &files)?,
+        other => other?,
+    };
     survey.report.created = created;
     repair(&*disk, &mut survey, &files)?;
     let manifest = Manifest::new(
@@ -321,7 +325,12 @@ fn share(
     lock: Box<dyn std::fmt::Debug + Send + Sync>,
 ) -> Result<Opened, LogOpenError> {
     let name = FileName::Floor.to_string();
-    let floor = disk.open(&name);
+    let floor = match disk.open(&name) {
+        Err(error) if options.read_only && error.kind() == io::ErrorKind::NotFound => {
+            disk.create(&name)
+        }
+        other => other,
+    };
     let floor = FloorFile {
         file: floor.map_err(|error| StorageError::io("open", &name, error))?,
         number: survey.floor.map_or(0, |floor| floor.number),
@@ -366,6 +375,7 @@ fn share(
         floor: Mutex::new(floor),
         pace: Mutex::new(Pace::default()),
         start: survey.start,
+        lost: survey.report.lost.clone(),
         _lock: lock,
     });
     Ok(Opened {

@@ -74,7 +74,7 @@ impl Shared {
                 None => Ok(Chunk::default()),
                 Some(from) => {
                     let block = self.block(from)?;
-                    Ok(block.chunk(from, to, len_bytes_max))
+                    block.chunk(from, to, len_bytes_max)
                 }
             },
         }
@@ -91,7 +91,7 @@ impl Shared {
             return Ok(Chunk::default());
         };
         let block = self.block(last)?;
-        Ok(block.chunk_back(last.next(), events_max, len_bytes_max))
+        block.chunk_back(last.next(), events_max, len_bytes_max)
     }
 
     /// The first position of a range whose event was not removed.
@@ -239,9 +239,19 @@ impl Shared {
         len_bytes_max: usize,
     ) -> Result<(Chunk, usize), StorageError> {
         let mut chunk = Chunk::default();
-        let planned = positions.get(..PLANNED_MAX).unwrap_or(positions);
-        let count = self.read_planned(planned, len_bytes_max, &mut chunk)?;
-        Ok((chunk, count))
+        let mut planned = positions.get(..PLANNED_MAX).unwrap_or(positions);
+        loop {
+            match self.read_planned(planned, len_bytes_max, &mut chunk) {
+                Ok(count) => return Ok((chunk, count)),
+                // What is sound in front of what is damaged is given all the same.
+                Err(StorageError::Damaged { .. } | StorageError::Missing { .. })
+                    if planned.len() > 1 =>
+                {
+                    planned = planned.get(..planned.len() / 2).unwrap_or(planned);
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Reads some of these positions, in their order: as many as fit, but at least one. Returns how
@@ -312,7 +322,7 @@ impl Shared {
             }
             let cached = self.blocks.find((key, offset / BLOCK_BYTES));
             if let Some(block) = cached.filter(|block| block.end() > position) {
-                let run = block.chunk(position, position.next(), usize::MAX);
+                let run = block.chunk(position, position.next(), usize::MAX)?;
                 return Ok(Err(run.runs.into_iter().next()));
             }
             Ok(Ok(Located {

@@ -26,6 +26,7 @@ use crate::log::error::{LogOpenError, StorageError};
 use crate::log::facts::Facts;
 use crate::log::file::read_file;
 use crate::log::manifest::read_manifest;
+use crate::log::salvage::LostRange;
 use crate::log::sealed::SealedFile;
 use crate::log::segment::{Spare, open_segment};
 use crate::log::states::{IdleRequests, StateMap};
@@ -33,7 +34,7 @@ use crate::log::walk::{Expected, READ_BYTES, Walker};
 use crate::model::Position;
 
 /// What opening the log found and did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct RecoveryReport {
     /// The store was made by this call.
     pub created: bool,
@@ -51,6 +52,9 @@ pub struct RecoveryReport {
     pub states_rebuilt: bool,
     /// What a crash had cut short, and where it is kept.
     pub torn: Vec<TornTail>,
+    /// Events that are damaged, where a damaged store was opened for reading only: those of them
+    /// that the search for the end of the log met.
+    pub lost: Vec<LostRange>,
     /// Files in the directory that nothing names. They are left alone.
     pub unknown_files: Vec<String>,
 }
@@ -91,9 +95,19 @@ impl fmt::Display for RecoveryReport {
             write!(
                 f,
                 " {} bytes at byte {} of {} belong to a write that was cut short and never \
-                 acknowledged; they were taken out and are kept in {}.",
+                 acknowledged; they were taken out and are kept in {}. Nothing that was \
+                 acknowledged is affected; whoever got no answer may send the write again.",
                 torn.len_bytes, torn.offset, torn.file, torn.quarantine
             )?;
+        }
+        if !self.lost.is_empty() {
+            write!(
+                f,
+                " Acknowledged events are damaged; the others are served, and nothing is written."
+            )?;
+        }
+        for lost in &self.lost {
+            write!(f, " {lost}")?;
         }
         for file in &self.unknown_files {
             write!(
@@ -243,7 +257,7 @@ fn read_floor(disk: &dyn Disk, manifest: &ManifestData) -> Result<Option<Floor>,
 type StateFile = (StateMap, Vec<KnownRequest>);
 
 /// What the state file says; none if it is missing or damaged.
-fn read_state_file(disk: &dyn Disk, entry: &StateEntry) -> Result<Option<StateFile>, StorageError> {
+pub(super) fn read_state_file(disk: &dyn Disk, entry: &StateEntry) -> Result<Option<StateFile>, StorageError> {
     let mut map = StateMap::default();
     let Some(name) = entry.file_name().map(|name| name.to_string()) else {
         return Ok(Some((map, Vec::new())));
@@ -281,6 +295,37 @@ fn check_sizes(files: &[(String, u64)], manifest: &ManifestData) -> Result<(), S
 }
 
 impl Survey {
+    /// What was found of a log of which not everything is whole.
+    pub(super) fn damaged(
+        identity: Identity,
+        manifest: Arc<ManifestData>,
+        report: RecoveryReport,
+    ) -> Self {
+        Self {
+            identity,
+            start: Expected {
+                place: Place {
+                    segment: manifest.unsealed.first().copied().unwrap_or_default(),
+                    offset: HEADER_LEN_BYTES,
+                },
+                position: manifest.sealed_end(),
+                mark: manifest.sealed.last().map_or(Mark::START, |last| last.mark),
+            },
+            manifest,
+            before: None,
+            floor: None,
+            walked: Vec::new(),
+            spare: None,
+            torn: Vec::new(),
+            unwitnessed: None,
+            states: StateMap::default(),
+            states_from: None,
+            known_requests: None,
+            idle: IdleRequests::default(),
+            report,
+        }
+    }
+
     /// Where the log ends if its last writer stopped in order.
     fn clean_end(&self) -> Option<Place> {
         let floor = self.floor.as_ref()?;
@@ -313,7 +358,7 @@ impl Survey {
 
     /// Reads the state file, and applies the units between its place and the segments that are not
     /// sealed. Without a whole file all units are applied, from the first that had a state record.
-    fn load_states(&mut self, disk: &dyn Disk) -> Result<(), StorageError> {
+    pub(super) fn load_states(&mut self, disk: &dyn Disk) -> Result<(), StorageError> {
         let Some(entry) = self.manifest.state else {
             return Ok(());
         };

@@ -8,19 +8,20 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::disk::DiskFile;
+use crate::disk::{Disk, DiskFile};
 use crate::format::checksum::{ChecksumList, checksum};
 use crate::format::footer::{Digest, LEAF_EVENTS, Mark};
 use crate::format::manifest::{Rewrite, SealedSegment};
 use crate::format::record::Layout;
 use crate::format::rewrite::{IndexKey, KeptRun, RemovedKeys, RemovedKeysWriter, RewrittenTrailer};
 use crate::format::segment::{HEADER_LEN_BYTES, SegmentHeader, SegmentKind};
+use crate::format::store::Identity;
 use crate::format::unit::{AppendEntry, HEADER_LEN, Place, Trailer, UnitHeader};
 use crate::log::error::StorageError;
 use crate::log::facts::{ContentDigests, Facts, RecordEntry};
 use crate::log::file::create_new;
 use crate::log::seal::digest_of;
-use crate::log::sealed::SealedFile;
+use crate::log::sealed::{FileKey, SealedFile};
 use crate::log::shared::Shared;
 use crate::log::walk::{Expected, READ_BYTES, WalkedUnit, Walker, fill};
 use crate::model::Position;
@@ -324,7 +325,15 @@ impl Source<'_> {
         let shared = self.shared;
         let name = next.file_name().to_string();
         let footer = &self.opened.footer;
-        let mut output = Output::create(self, &next, &name)?;
+        let target = Target {
+            disk: &*shared.disk,
+            identity: &shared.identity,
+            key: next.key(),
+            first: footer.first_position,
+            before: self.before,
+            behind: footer.mark,
+        };
+        let mut output = Output::create(&target, &name)?;
         let mut kept = plan.kept.iter().copied();
         let mut states = plan.states.iter().copied();
         let done = self.walk(judge, &mut |unit, judge| {
@@ -367,38 +376,48 @@ impl Source<'_> {
 }
 
 /// The new file.
-struct Output<'a> {
-    shared: &'a Shared,
+pub(super) struct Output<'a> {
+    identity: &'a Identity,
     file: Arc<dyn DiskFile>,
     name: String,
-    facts: Facts,
+    pub(super) facts: Facts,
     /// The mark behind the segment, as it is for the next one.
     mark_behind: Mark,
     hasher: blake3::Hasher,
     /// What is not written yet, and where it goes.
-    buffer: Vec<u8>,
+    pub(super) buffer: Vec<u8>,
     offset: u64,
     unsynced: usize,
 }
 
+/// What a file will be that a segment is written to again.
+pub(super) struct Target<'a> {
+    pub(super) disk: &'a dyn Disk,
+    pub(super) identity: &'a Identity,
+    /// The segment, and how often it was written again.
+    pub(super) key: FileKey,
+    pub(super) first: Position,
+    /// The last unit in front of the segment.
+    pub(super) before: Mark,
+    /// Its last unit, as it was written first.
+    pub(super) behind: Mark,
+}
+
 impl<'a> Output<'a> {
-    fn create(source: &Source<'a>, next: &SealedSegment, name: &str) -> Result<Self, StorageError> {
-        let shared = source.shared;
-        let footer = &source.opened.footer;
+    pub(super) fn create(target: &Target<'a>, name: &str) -> Result<Self, StorageError> {
+        let (segment, number) = target.key;
         let header = SegmentHeader {
-            store: shared.identity.store,
-            segment: next.id,
-            kind: SegmentKind::Rewritten {
-                number: next.key().1,
-            },
+            store: target.identity.store,
+            segment,
+            kind: SegmentKind::Rewritten { number },
         };
-        let salt = shared.identity.record_salt;
+        let salt = target.identity.record_salt;
         Ok(Self {
-            shared,
-            file: create_new(&*shared.disk, name)?,
+            identity: target.identity,
+            file: create_new(target.disk, name)?,
             name: name.to_owned(),
-            facts: Facts::new(next.id, footer.first_position, source.before, salt),
-            mark_behind: footer.mark,
+            facts: Facts::new(segment, target.first, target.before, salt),
+            mark_behind: target.behind,
             hasher: blake3::Hasher::new(),
             buffer: header.encode(),
             offset: 0,
@@ -407,7 +426,7 @@ impl<'a> Output<'a> {
     }
 
     /// Adds what stays of a unit.
-    fn unit(
+    pub(super) fn unit(
         &mut self,
         unit: &WalkedUnit<'_>,
         (kept, states): (
@@ -415,7 +434,7 @@ impl<'a> Output<'a> {
             &mut dyn Iterator<Item = bool>,
         ),
     ) -> Result<(), StorageError> {
-        let identity = &self.shared.identity;
+        let identity = self.identity;
         let start = self.buffer.len();
         self.buffer.resize(start + HEADER_LEN, 0);
         let mut sums = ChecksumList::default();
@@ -482,8 +501,13 @@ impl<'a> Output<'a> {
         Ok(())
     }
 
+    /// Says what the unit behind the segment continues.
+    pub(super) fn set_mark_behind(&mut self, mark: Mark) {
+        self.mark_behind = mark;
+    }
+
     /// Writes the buffer, and gives how long it was.
-    fn flush(&mut self) -> Result<u64, StorageError> {
+    pub(super) fn flush(&mut self) -> Result<u64, StorageError> {
         let failed = |operation| {
             let name = &self.name;
             move |error: io::Error| StorageError::io(operation, name, error)
@@ -503,7 +527,7 @@ impl<'a> Output<'a> {
     }
 
     /// Writes the keys and the footer, and reads everything back.
-    fn finish(
+    pub(super) fn finish(
         &mut self,
         end: Position,
         keys: &[u8],
@@ -547,8 +571,19 @@ fn trailer(
     }
     let all = unit.trailer.states.iter();
     let states = all.filter(|_| states.next().unwrap_or(true)).cloned();
+    RewrittenTrailer {
+        trailer: Trailer {
+            appends,
+            states: states.collect(),
+        },
+        kept: kept_runs(unit.header.first_position, unit.end, positions),
+    }
+}
+
+/// Which of a range of events are left; nothing if all are.
+pub(super) fn kept_runs(first: Position, end: Position, positions: &[Position]) -> Vec<KeptRun> {
     let mut kept = Vec::<KeptRun>::new();
-    let mut next = unit.header.first_position;
+    let mut next = first;
     for position in positions {
         match kept.last_mut() {
             Some(run) if *position == next => run.kept += 1,
@@ -559,7 +594,7 @@ fn trailer(
         }
         next = position.next();
     }
-    if positions.is_empty() && unit.end > unit.header.first_position {
+    if positions.is_empty() && end > first {
         kept.push(KeptRun {
             removed: 0,
             kept: 0,
@@ -567,18 +602,12 @@ fn trailer(
     }
     let whole = [KeptRun {
         removed: 0,
-        kept: short(usize::try_from(unit.end.0 - unit.header.first_position.0).unwrap_or(0)),
+        kept: short(usize::try_from(end.0 - first.0).unwrap_or(0)),
     }];
     if kept == whole {
         kept.clear();
     }
-    RewrittenTrailer {
-        trailer: Trailer {
-            appends,
-            states: states.collect(),
-        },
-        kept,
-    }
+    kept
 }
 
 fn short(len: usize) -> u32 {

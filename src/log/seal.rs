@@ -103,6 +103,14 @@ impl ContentHasher {
         }
     }
 
+    /// Passes over events that are not there, up to a position.
+    pub(super) fn skip_to(&mut self, position: Position) {
+        while self.position < position.0 {
+            let room = LEAF_EVENTS - self.position % LEAF_EVENTS;
+            self.push(&[], room.min(position.0 - self.position));
+        }
+    }
+
     /// What a footer says at this place; the hasher goes on behind it.
     pub(super) fn take(&mut self) -> ContentDigests {
         let footer = self.digests.clone();
@@ -236,7 +244,11 @@ impl Shared {
         let mut content = ContentHasher::new(&before, from);
         while from < first {
             let chunk = self.read(from, first, READ_BYTES)?;
+            if chunk.runs.is_empty() {
+                break;
+            }
             for run in &chunk.runs {
+                content.skip_to(run.first);
                 for record in run.records() {
                     let (position, _, bytes) = record
                         .map_err(|error| StorageError::damaged("an event in memory", 0, error))?;
@@ -245,6 +257,7 @@ impl Shared {
                 }
             }
         }
+        content.skip_to(first);
         Ok(content)
     }
 

@@ -16,6 +16,7 @@ use crate::log::block::Block;
 use crate::log::cache::Cache;
 use crate::log::error::StorageError;
 use crate::log::manifest::Manifest;
+use crate::log::salvage::LostRange;
 use crate::log::sealed::{FileKey, SealedFiles};
 use crate::log::segment::{CAPACITY_MIN, Spare, create_segment};
 use crate::log::state::State;
@@ -54,6 +55,8 @@ pub(super) struct Shared {
     pub(super) pace: Mutex<Pace>,
     /// Where opening began to walk: the last checkpoint, or the first segment that is not sealed.
     pub(super) start: Expected,
+    /// What is known to be damaged, where the log is only read.
+    pub(super) lost: Vec<LostRange>,
     pub(super) _lock: Box<dyn Debug + Send + Sync>,
 }
 

@@ -7,17 +7,19 @@ use std::sync::Arc;
 use crate::disk::{Disk, DiskFile};
 use crate::format::FormatError;
 use crate::format::footer::{Footer, LEAF_EVENTS, Mark};
-use crate::format::manifest::SealedSegment;
+use crate::format::manifest::{SealedSegment, TableEntry};
 use crate::format::segment::{HEADER_LEN_BYTES, SegmentHeader, SegmentKind};
 use crate::format::store::Identity;
 use crate::format::unit::Place;
 use crate::log::error::{LogOpenError, StorageError};
 use crate::log::facts::{ContentDigests, Facts, Offsets, Page};
 use crate::log::manifest::Manifest;
-use crate::log::recovery::survey;
+use crate::log::recovery::{Survey, survey};
+use crate::log::salvage::{LostRange, examine};
 use crate::log::seal::{ContentHasher, digest_of};
 use crate::log::sealed::{SealedFile, read_exact};
 use crate::log::shared::Shared;
+use crate::log::verify_small;
 use crate::log::walk::{Expected, Walker, fill};
 use crate::model::Position;
 
@@ -30,14 +32,66 @@ pub struct VerifyProgress {
     pub of_bytes: u64,
 }
 
+/// What a file is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FileRole {
+    /// What the store is.
+    Identity,
+    /// Which files there are.
+    Manifest,
+    /// How far the log is known to be durable.
+    Floor,
+    /// A part of the log.
+    Segment,
+    /// What opening the store need not find out again.
+    Checkpoint,
+    /// The state records up to some place.
+    State,
+    /// A part of the index.
+    Table,
+}
+
+impl FileRole {
+    /// What it is, in words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Identity => "the identity of the store",
+            Self::Manifest => "the list of files",
+            Self::Floor => "the witness of what is durable",
+            Self::Segment => "a part of the log",
+            Self::Checkpoint => "a shortcut for opening",
+            Self::State => "state records",
+            Self::Table => "a part of the index",
+        }
+    }
+
+    /// What damage to it means for acknowledged events.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Identity => "no event is affected while one of its two copies is whole",
+            Self::Manifest => "no event is affected; the segments are what counts",
+            Self::Floor => "no event is affected; it is written anew when the store is opened",
+            Self::Segment => "acknowledged events in it cannot be read",
+            Self::Checkpoint => "no event is affected; the store opens a little slower once",
+            Self::State => "no event is affected; it is made again from the log",
+            Self::Table => "no event is affected; it is made again from the log",
+        }
+    }
+}
+
 /// What was found in one file.
 #[derive(Clone, Debug)]
 pub struct FileFinding {
     /// The file.
     pub file: String,
-    /// The position of its first event.
+    /// What it is for.
+    pub role: FileRole,
+    /// The position of the first event that it is about.
     pub first: Position,
-    /// How many events it must have.
+    /// How many events it must have, or be about; 0 where it is about all.
     pub events: u64,
     /// What is wrong with it, if anything is.
     pub damage: Option<StorageError>,
@@ -45,12 +99,13 @@ pub struct FileFinding {
 
 impl fmt::Display for FileFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, events, .. } = self;
+        write!(f, "{}: {}", self.file, self.role.words())?;
+        if self.events > 0 {
+            write!(f, ", {} events from {}", self.events, self.first)?;
+        }
         match &self.damage {
-            None => write!(f, "{file}: whole, {events} events from {}", self.first),
-            Some(damage) => {
-                write!(f, "{file} ({events} events from {}): {damage}", self.first)
-            }
+            None => write!(f, ", whole"),
+            Some(damage) => write!(f, "; {damage}; {}", self.role.meaning()),
         }
     }
 }
@@ -58,21 +113,72 @@ impl fmt::Display for FileFinding {
 /// What a verification found.
 #[derive(Clone, Debug, Default)]
 pub struct LogVerification {
-    /// Each segment, in order.
+    /// Each segment, in order, and then the other files.
     pub files: Vec<FileFinding>,
+    /// Why the store does not open for writing, if it does not.
+    pub refused: Option<StorageError>,
+    /// Acknowledged events that cannot be read, in order.
+    pub lost: Vec<LostRange>,
     /// The position behind the last event.
     pub end: Position,
     /// Bytes of segments that were checked.
     pub checked_bytes: u64,
     /// Files that nothing names.
     pub unknown_files: Vec<String>,
+    /// What a crash had cut short and what repairs have put aside. Nothing reads them.
+    pub kept_files: Vec<String>,
+    /// The tables of the index.
+    pub(crate) tables: Vec<TableEntry>,
 }
 
 impl LogVerification {
     /// Whether no damage was found.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.files.iter().all(|file| file.damage.is_none())
+        self.refused.is_none() && self.files.iter().all(|file| file.damage.is_none())
+    }
+
+    /// How many acknowledged events cannot be read.
+    #[must_use]
+    pub fn lost_events(&self) -> u64 {
+        lost_events(&self.lost)
+    }
+}
+
+/// How many events some ranges have.
+pub(crate) fn lost_events(lost: &[LostRange]) -> u64 {
+    lost.iter().map(|lost| lost.end.0 - lost.first.0).sum()
+}
+
+/// What was found and what it means, in words; one line for each thing.
+impl fmt::Display for LogVerification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.is_whole() {
+            true => write!(f, "Every file is whole, with {} events.", self.end)?,
+            false => write!(f, "Not every file is whole.")?,
+        }
+        for file in self.files.iter().filter(|file| file.damage.is_some()) {
+            write!(f, "\n{file}.")?;
+        }
+        if let Some(refused) = &self.refused {
+            write!(f, "\nThe store does not open for writing: {refused}.")?;
+        }
+        for lost in &self.lost {
+            write!(f, "\n{lost}")?;
+        }
+        if !self.is_whole() {
+            match self.lost_events() {
+                0 => write!(f, "\nNo acknowledged event is lost.")?,
+                lost => write!(f, "\n{lost} acknowledged events are lost; the others are whole.")?,
+            }
+        }
+        for file in &self.kept_files {
+            write!(f, "\n{file} is kept for you to look at; nothing reads it.")?;
+        }
+        for file in &self.unknown_files {
+            write!(f, "\n{file} does not belong to the store.")?;
+        }
+        Ok(())
     }
 }
 
@@ -149,7 +255,31 @@ pub(super) fn inspect(
 ) -> Result<LogVerification, LogOpenError> {
     let listed = disk.list();
     let files = listed.map_err(|error| StorageError::io("list", "the data directory", error))?;
-    let survey = survey(&**disk, &files, false)?;
+    let mut found = match survey(&**disk, &files, false) {
+        Ok(survey) => of_survey(disk, &survey, progress),
+        Err(LogOpenError::Damaged(refused)) => LogVerification {
+            refused: Some(refused),
+            ..LogVerification::default()
+        },
+        Err(error) => return Err(error),
+    };
+    if !found.is_whole() {
+        let examined = examine(&**disk, &files)?;
+        if found.refused.is_some() {
+            found.files = examined.files;
+            found.end = examined.end;
+        }
+        found.lost = examined.lost;
+    }
+    verify_small::verify(&**disk, &files, &mut found)?;
+    Ok(found)
+}
+
+fn of_survey(
+    disk: &Arc<dyn Disk>,
+    survey: &Survey,
+    progress: &mut dyn FnMut(VerifyProgress),
+) -> LogVerification {
     let sealed: Vec<&SealedSegment> = survey.manifest.sealed.iter().collect();
     let sealed_bytes = sealed.iter().map(|sealed| u64::from(sealed.len_bytes));
     let live = survey
@@ -173,7 +303,7 @@ pub(super) fn inspect(
     });
     verifier.segments(&sealed, live.collect());
     verifier.found.end = survey.report.end;
-    Ok(verifier.found)
+    verifier.found
 }
 
 /// Checks whose segment a file is.
@@ -268,6 +398,7 @@ impl Verifier<'_> {
     ) {
         self.found.files.push(FileFinding {
             file,
+            role: FileRole::Segment,
             first,
             events: events.into(),
             damage,

@@ -42,6 +42,32 @@ pub(super) struct WalkedUnit<'a> {
     kept: Option<RewrittenTrailer>,
 }
 
+impl<'a> WalkedUnit<'a> {
+    /// A unit of which only some records are left: `bytes` is the room for a header and then the
+    /// records, one behind the other.
+    pub(super) fn of_records(
+        header: UnitHeader,
+        mark: Mark,
+        (bytes, records): (&'a [u8], Vec<RecordEntry>),
+        left: RewrittenTrailer,
+    ) -> Self {
+        let records_len = bytes.len().saturating_sub(HEADER_LEN);
+        Self {
+            header: UnitHeader {
+                records_len: u32::try_from(records_len).unwrap_or(u32::MAX),
+                ..header
+            },
+            mark,
+            len: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+            bytes,
+            records,
+            trailer: left.trailer.clone(),
+            end: header.end_position(),
+            kept: Some(left),
+        }
+    }
+}
+
 impl WalkedUnit<'_> {
     pub(super) fn records_bytes(&self) -> &[u8] {
         let len = usize::try_from(self.header.records_len).unwrap_or(usize::MAX);

@@ -57,10 +57,10 @@ pub enum WireError {
     /// Whether the append is in the log is not known.
     #[error("whether the append is in the log is unknown: {0}")]
     Unknown(String),
-    /// The disk failed, or what it gave was damaged, or the store has stopped writing.
+    /// The disk failed, or what it gave was damaged, or the store does not write.
     #[error("{text}")]
     Storage {
-        /// Which of the three.
+        /// Which of them.
         kind: StorageKind,
         /// What happened, in words.
         text: String,
@@ -159,4 +159,6 @@ pub enum StorageKind {
     Poisoned,
     /// The store is closed.
     Closed,
+    /// The store is open for reading only.
+    ReadOnly,
 }

@@ -72,6 +72,7 @@ fn of_storage(error: &StorageError) -> WireError {
         StorageError::Poisoned(_) => StorageKind::Poisoned,
         StorageError::Closed => StorageKind::Closed,
         StorageError::Io { .. } => StorageKind::Io,
+        StorageError::ReadOnly => StorageKind::ReadOnly,
     };
     WireError::Storage {
         kind,

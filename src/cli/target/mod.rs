@@ -52,6 +52,8 @@ pub(super) enum Make {
     Yes,
     /// It is a failure.
     No,
+    /// It is, and the store is only read.
+    ReadOnly,
 }
 
 /// A server or a folder.
@@ -129,6 +131,7 @@ pub(super) fn open_folder(folder: &Path, make: Make) -> Result<Store, Failure> {
     let text = folder.display();
     let options = StoreOptions {
         create: make == Make::Yes,
+        read_only: make == Make::ReadOnly,
         ..StoreOptions::default()
     };
     block_in_place(|| Store::open(folder, options)).map_err(|error| {
@@ -138,7 +141,10 @@ pub(super) fn open_folder(folder: &Path, make: Make) -> Result<Store, Failure> {
                 "read, append and the like ask the server that has it open, without --data"
                     .to_owned(),
             ),
-            OpenError::Damaged(_) => Some(format!("annal verify --data {text} shows the extent")),
+            OpenError::Damaged(_) => Some(format!(
+                "annal verify --data {text} shows the extent; \
+                 annal serve --read-only --data {text} serves what is whole"
+            )),
             _ => None,
         };
         match advice {

@@ -28,7 +28,6 @@ pub use survival::Unsynced;
 use std::fmt::{Debug, Formatter};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
@@ -83,7 +82,8 @@ struct Shared {
     powered: RwLock<bool>,
     directory: Mutex<Directory>,
     space: Arc<Space>,
-    locked: AtomicBool,
+    /// How many have the directory: any number of readers, or one who writes.
+    locked: Mutex<usize>,
     /// See [`MemoryDisk::set_fragile_blocks`].
     fragile_block: Mutex<Option<usize>>,
 }
@@ -110,7 +110,7 @@ impl MemoryDisk {
             powered: RwLock::new(powered),
             directory: Mutex::new(directory),
             space,
-            locked: AtomicBool::new(false),
+            locked: Mutex::default(),
             fragile_block: Mutex::new(None),
         };
         Self {
@@ -310,16 +310,19 @@ impl Disk for MemoryDisk {
     fn lock(&self, name: &str) -> io::Result<Box<dyn Debug + Send + Sync>> {
         check_name(name)?;
         let _powered = self.shared.power()?;
-        if self.shared.locked.swap(true, Ordering::SeqCst) {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
+        let lock = Lock::take(&self.shared, Lock::WRITER)?;
         let inode = Arc::new(RwLock::new(Content::new(Arc::clone(&self.shared.space))));
         match self.shared.directory.lock().create(name, inode) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            Ok(()) | Err(_) => Ok(Box::new(Lock {
-                shared: Arc::clone(&self.shared),
-            })),
+            Ok(()) | Err(_) => Ok(Box::new(lock)),
         }
+    }
+
+    fn lock_shared(&self, name: &str) -> io::Result<Box<dyn Debug + Send + Sync>> {
+        check_name(name)?;
+        let _powered = self.shared.power()?;
+        self.shared.directory.lock().find(name)?;
+        Ok(Box::new(Lock::take(&self.shared, 1)?))
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
@@ -328,8 +331,25 @@ impl Disk for MemoryDisk {
     }
 }
 
+/// A share of the directory.
 struct Lock {
     shared: Arc<Shared>,
+    share: usize,
+}
+
+impl Lock {
+    /// All there is.
+    const WRITER: usize = usize::MAX;
+
+    fn take(shared: &Arc<Shared>, share: usize) -> io::Result<Self> {
+        let mut locked = shared.locked.lock();
+        let taken = locked.checked_add(share);
+        *locked = taken.ok_or(io::ErrorKind::WouldBlock)?;
+        Ok(Self {
+            shared: Arc::clone(shared),
+            share,
+        })
+    }
 }
 
 impl Debug for Lock {
@@ -340,7 +360,7 @@ impl Debug for Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        self.shared.locked.store(false, Ordering::SeqCst);
+        *self.shared.locked.lock() -= self.share;
     }
 }
 

@@ -247,6 +247,12 @@ impl Disk for ProbeDisk {
         Ok(self.file(name, file))
     }
 
+    fn open_to_read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
+        let call = Call::of(Operation::Open, name);
+        let file = self.probe.run(&call, |_| self.inner.open_to_read(name))?;
+        Ok(self.file(name, file))
+    }
+
     fn list(&self) -> io::Result<Vec<(String, u64)>> {
         self.probe
             .run(&Call::of(Operation::List, ""), |_| self.inner.list())
@@ -290,6 +296,12 @@ impl Disk for ProbeDisk {
     fn lock(&self, name: &str) -> io::Result<Box<dyn Debug + Send + Sync>> {
         self.probe
             .run(&Call::of(Operation::Lock, name), |_| self.inner.lock(name))
+    }
+
+    fn lock_shared(&self, name: &str) -> io::Result<Box<dyn Debug + Send + Sync>> {
+        self.probe.run(&Call::of(Operation::Lock, name), |_| {
+            self.inner.lock_shared(name)
+        })
     }
 
     fn free_bytes(&self) -> io::Result<u64> {

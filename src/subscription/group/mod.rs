@@ -45,7 +45,7 @@ use crate::model::{GroupName, GroupSettings, GroupSource, GroupStart};
 
 use std::sync::Arc;
 
-use crate::engine::{AppendError, Store};
+use crate::engine::{AppendError, StorageError, Store};
 use crate::model::{Append, ExpectedRevision, Position, Revision, StateChange, StateSpace};
 use definition::Definition;
 use entry::Entry;
@@ -224,6 +224,14 @@ impl Groups {
         entries.map(|entry| Ok(hub.info(&entry)?)).collect()
     }
 
+    /// How far a group is has to be written down: where nothing is, nobody joins.
+    fn check_writable(&self) -> Result<(), GroupError> {
+        match self.0.hub.store.is_read_only() {
+            true => Err(AppendError::from(StorageError::ReadOnly).into()),
+            false => Ok(()),
+        }
+    }
+
     /// Becomes a member of a group.
     ///
     /// # Errors
@@ -240,6 +248,7 @@ impl Groups {
                 "Buffer size must be at least 1.".into(),
             ));
         }
+        self.check_writable()?;
         let entry = self.0.hub.find(source, name)?;
         let members_max = match entry.definition.settings.max_member_count {
             0 => usize::MAX,
@@ -266,6 +275,7 @@ impl Groups {
         name: &GroupName,
         stop_at: Option<i64>,
     ) -> Result<(), GroupError> {
+        self.check_writable()?;
         let (entry, _, stop) = self.parked(source, name, stop_at)?;
         entry.change(|core, _| match core.replay.loading {
             Some(_) => Err(GroupError::ReplayRunning),

@@ -1,0 +1,61 @@
+//! A file that is read piece by piece where it cannot be read at once: what the disk does not give
+//! comes as zeros, which no checksum takes for data.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::disk::DiskFile;
+
+/// What a disk gives or refuses as one.
+const PIECE_BYTES: usize = 4096;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct PatientFile(pub(super) Arc<dyn DiskFile>);
+
+impl DiskFile for PatientFile {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Ok(read) = self.0.read_at(offset, buffer) {
+            return Ok(read);
+        }
+        let wide = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
+        let left = self.0.len()?.saturating_sub(offset);
+        let len = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let mut done = 0;
+        while done < len {
+            let at = offset + wide(done);
+            let piece = PIECE_BYTES - usize::try_from(at % wide(PIECE_BYTES)).unwrap_or(0);
+            let end = (done + piece).min(len);
+            let into = buffer.get_mut(done..end).unwrap_or_default();
+            if self.0.read_at(at, into).is_err() {
+                into.fill(0);
+            }
+            done = end;
+        }
+        Ok(len)
+    }
+
+    fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(offset, bytes)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn set_read_only(&self) -> io::Result<()> {
+        self.0.set_read_only()
+    }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        self.0.drop_cache()
+    }
+}
