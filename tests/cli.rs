@@ -7,27 +7,18 @@
     reason = "a test may panic"
 )]
 
+#[path = "common/binary.rs"]
+mod binary;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
+use binary::{Served, annal, binary};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_annal"));
-    command.stdin(Stdio::null());
-    for name in ["SERVER", "DATA", "TCP", "HTTP", "INSECURE", "CONFIG"] {
-        command.env_remove(format!("ANNAL_{name}"));
-    }
-    command
-}
-
-fn annal(arguments: &[&str]) -> Output {
-    binary().args(arguments).output().unwrap()
-}
 
 fn text(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
@@ -50,67 +41,6 @@ fn lines(arguments: &[&str]) -> Vec<Value> {
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
-}
-
-/// A running `annal serve`.
-struct Served {
-    child: Child,
-    out: BufReader<ChildStdout>,
-    hello: Value,
-    address: String,
-}
-
-impl Served {
-    fn start(folder: &Path) -> Self {
-        let mut command = binary();
-        command
-            .args(["serve", "--json", "--tcp", "127.0.0.1:0"])
-            .args(["--http", "none", "--data"])
-            .arg(folder);
-        Self::spawn(command)
-    }
-
-    fn spawn(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        out.read_line(&mut line).unwrap();
-        let hello: Value = serde_json::from_str(&line).unwrap();
-        let address = hello["server"].as_str().unwrap().to_owned();
-        Self {
-            child,
-            out,
-            hello,
-            address,
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        assert!(
-            Command::new("kill")
-                .args(["-s", name, &id])
-                .status()
-                .unwrap()
-                .success()
-        );
-    }
-
-    /// Stops it in order; its last line.
-    fn stop(mut self, signal: &str) -> Value {
-        self.signal(signal);
-        let mut line = String::new();
-        self.out.read_line(&mut line).unwrap();
-        assert!(self.child.wait().unwrap().success());
-        serde_json::from_str(&line).unwrap()
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _gone = self.child.kill();
-        let _status = self.child.wait();
-    }
 }
 
 /// Does the same through a server and on a folder.
@@ -206,7 +136,7 @@ fn events_are_appended_read_and_followed() {
 fn data_comes_from_the_standard_input_byte_for_byte() {
     on_both(|place| {
         let append = |arguments: &[&str], input: &[u8]| {
-            let mut command = binary();
+            let mut command = binary(&[]);
             command
                 .args(at(place, arguments))
                 .stdin(Stdio::piped())
@@ -476,7 +406,7 @@ fn an_import_into_streams_that_hold_something_else_is_refused() {
 
 /// Begins an import from a pipe, waits until so many events are in the store, and kills it.
 fn import_and_kill(served: &Served, input: &str, until: usize) {
-    let mut command = binary();
+    let mut command = binary(&[]);
     command.args(["import", "-", "--server", &served.address]);
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut pipe = child.stdin.take().unwrap();
@@ -521,7 +451,7 @@ fn an_import_goes_on_after_the_server_was_killed() {
     let sample = sample(20_000);
     let file = write(&folder, "events", &sample);
     let mut served = Served::start(&store);
-    let mut command = binary();
+    let mut command = binary(&[]);
     let impatient = format!("{}?reconnect_within_ms=100", served.address);
     command.args(["import", "-", "--server", &impatient]);
     let mut import = command
@@ -605,7 +535,7 @@ fn others_are_kept_out_unless_somebody_says_otherwise() {
 #[test]
 fn http_is_answered_beside_the_native_protocol_until_both_stop() {
     let folder = TempDir::new().unwrap();
-    let mut command = binary();
+    let mut command = binary(&[]);
     command
         .args(["serve", "--json", "--tcp", "127.0.0.1:0"])
         .args(["--http", "127.0.0.1:0", "--data"])
@@ -630,7 +560,7 @@ fn settings_come_from_the_file_the_environment_and_the_flags() {
     let toml = format!("[serve]\ndata = {in_file:?}\n{tcp}");
     let config = write(&folder, "annal.toml", toml);
     let serve = || {
-        let mut command = binary();
+        let mut command = binary(&[]);
         command.args(["serve", "--json", "--config", &config]);
         command
     };
@@ -644,7 +574,7 @@ fn settings_come_from_the_file_the_environment_and_the_flags() {
     let other = Served::spawn(command);
     assert_eq!(other.hello["data"], json!(in_environment));
     assert_eq!(other.hello["http"], json!([]));
-    let mut command = binary();
+    let mut command = binary(&[]);
     command
         .args(["append", "a", "--type", "T", "{}"])
         .env("ANNAL_SERVER", &other.address);
@@ -712,7 +642,7 @@ fn every_verb_explains_itself_with_examples() {
     let help = text(&annal(&["--help"]));
     assert!(help.contains("Exit codes:") && help.contains("Examples:"));
     for verb in [
-        "serve", "append", "read", "tail", "import", "export", "verify", "scavenge", "status",
+        "serve", "append", "read", "tail", "import", "export", "verify", "repair", "scavenge", "status",
     ] {
         let help = text(&annal(&[verb, "--help"]));
         assert!(

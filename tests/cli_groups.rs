@@ -7,55 +7,34 @@
     reason = "a test may panic"
 )]
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+#[path = "common/binary.rs"]
+mod binary;
 
+use std::path::Path;
+use std::process::Output;
+
+use binary::{Served, binary};
 use serde_json::Value;
 
 /// Whoever asks so often and finds nothing new waits for ever.
 const TRIES: usize = 1_000;
 
-fn binary(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_annal"));
-    let variables = std::env::vars_os().map(|(name, _)| name);
-    for name in variables.filter(|name| name.to_string_lossy().starts_with("ANNAL_")) {
-        command.env_remove(name);
-    }
-    command.stdin(Stdio::null()).args(arguments);
-    command
-}
-
 /// A running `annal serve` on a free port, that ends with the test.
-struct Served {
-    child: Child,
-    address: String,
+struct Groups {
+    server: Served,
     folder: tempfile::TempDir,
 }
 
-impl Served {
+impl Groups {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut command = binary(&["serve", "--json", "--tcp", "127.0.0.1:0", "--http", "none"]);
-        command.arg("--data").arg(folder.path());
-        command.stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        out.read_line(&mut line).unwrap();
-        child.stdout = Some(out.into_inner());
-        let hello: Value = serde_json::from_str(&line).unwrap();
-        let address = hello["server"].as_str().unwrap().to_owned();
-        Self {
-            child,
-            address,
-            folder,
-        }
+        let server = Served::start(folder.path());
+        Self { server, folder }
     }
 
     fn ask(&self, arguments: &[&str]) -> Output {
         let mut command = binary(arguments);
-        command.args(["--server", &self.address]).output().unwrap()
+        command.args(["--server", &self.server.address]).output().unwrap()
     }
 
     /// What a verb prints that does its work.
@@ -103,13 +82,6 @@ impl Served {
     }
 }
 
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _status = self.child.wait();
-    }
-}
-
 /// Which events are in lines of JSON.
 fn events(lines: &[Value]) -> Vec<(String, u64)> {
     let event = |line: &Value| {
@@ -125,7 +97,7 @@ fn of_stream(stream: &str, revisions: std::ops::Range<u64>) -> Vec<(String, u64)
 
 #[test]
 fn a_group_is_made_listed_shown_and_removed() {
-    let server = Served::start();
+    let server = Groups::start();
     server.append("order-1", 2);
     assert_eq!(server.text(&["group", "ls"]), "");
     let made = server.text(&["group", "create", "order-1", "billing"]);
@@ -171,7 +143,7 @@ fn a_group_is_made_listed_shown_and_removed() {
 
 #[test]
 fn a_member_acknowledges_what_it_prints() {
-    let server = Served::start();
+    let server = Groups::start();
     server.append("order-1", 5);
     server.text(&["group", "create", "order-1", "g", "--from", "1"]);
     let take = [
@@ -192,7 +164,7 @@ fn a_member_acknowledges_what_it_prints() {
 
 #[test]
 fn what_is_refused_is_parked_replayed_delivered_again_or_left_out() {
-    let server = Served::start();
+    let server = Groups::start();
     server.append("a", 2);
     server.text(&["group", "create", "a", "g"]);
     let take = |more: &[&str]| {
@@ -218,7 +190,7 @@ fn what_is_refused_is_parked_replayed_delivered_again_or_left_out() {
 
 #[test]
 fn what_cannot_be_done_has_the_exit_code_of_its_kind() {
-    let server = Served::start();
+    let server = Groups::start();
     server.text(&["group", "create", "a", "g"]);
     let folder = server.folder.path().join("other");
     let folder = folder.to_str().unwrap();

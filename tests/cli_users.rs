@@ -6,26 +6,16 @@
     reason = "a test may panic"
 )]
 
+#[path = "common/binary.rs"]
+mod binary;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Output, Stdio};
 
+use binary::{Served, annal, binary, ends};
 use serde_json::Value;
-
-fn binary(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_annal"));
-    let variables = std::env::vars_os().map(|(name, _)| name);
-    for name in variables.filter(|name| name.to_string_lossy().starts_with("ANNAL_")) {
-        command.env_remove(name);
-    }
-    command.stdin(Stdio::null()).args(arguments);
-    command
-}
-
-fn annal(arguments: &[&str]) -> Output {
-    binary(arguments).output().unwrap()
-}
 
 /// A verb whose standard input holds these lines.
 fn annal_with(input: &str, arguments: &[&str]) -> Output {
@@ -38,92 +28,41 @@ fn annal_with(input: &str, arguments: &[&str]) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn said(output: &Output) -> String {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).unwrap();
-    text(&output.stdout) + &text(&output.stderr)
+/// Serves a folder with more flags and settings, and keeps everything that it says.
+fn serve(folder: &Path, more: &[&str], variables: &[(&str, &str)]) -> Served {
+    let tcp = ["serve", "--json", "--tcp", "127.0.0.1:0", "--http", "none"];
+    let mut command = binary(&tcp);
+    command.arg("--data").arg(folder);
+    command.args(["--log", "trace"]).args(more);
+    command.envs(variables.iter().copied());
+    command.stderr(Stdio::piped());
+    Served::spawn(command)
 }
 
-#[track_caller]
-fn ends(output: &Output, code: i32) -> String {
-    let said = said(output);
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    said
-}
-
-/// A running `annal serve` on free ports, that ends with the test.
-struct Served {
-    child: Child,
-    hello: Value,
-}
-
-impl Served {
-    fn start(folder: &Path, more: &[&str], variables: &[(&str, &str)]) -> Self {
-        let folder = folder.to_str().unwrap();
-        let tcp = ["serve", "--json", "--tcp", "127.0.0.1:0", "--http", "none"];
-        let mut command = binary(&tcp);
-        command
-            .args(["--data", folder, "--log", "trace"])
-            .args(more);
-        command.envs(variables.iter().copied());
-        let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = piped.spawn().unwrap();
-        let mut line = String::new();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        out.read_line(&mut line).unwrap();
-        child.stdout = Some(out.into_inner());
-        let hello = serde_json::from_str(&line).unwrap_or(Value::Null);
-        Self { child, hello }
-    }
-
-    fn address(&self, login: &str) -> String {
-        let address = self.hello["server"].as_str().unwrap();
-        let (scheme, host) = address.split_once("://").unwrap();
-        format!("{scheme}://{login}{host}")
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &id]).status();
-        assert!(sent.unwrap().success());
-    }
-
-    /// Stops it; everything that it has said since it began to listen.
-    fn stop(mut self) -> String {
-        self.signal("TERM");
-        let mut said = String::new();
-        let (out, err) = (self.child.stdout.take(), self.child.stderr.take());
-        out.unwrap().read_to_string(&mut said).unwrap();
-        err.unwrap().read_to_string(&mut said).unwrap();
-        assert!(self.child.wait().unwrap().success(), "{said}");
-        said
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ended = self.child.kill();
-        let _status = self.child.wait();
-    }
+/// Where a server is, with what a user shows.
+fn address(server: &Served, login: &str) -> String {
+    let (scheme, host) = server.address.split_once("://").unwrap();
+    format!("{scheme}://{login}{host}")
 }
 
 #[test]
 fn the_first_users_get_passwords_that_are_shown_once() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Served::start(folder.path(), &["--users"], &[]);
+    let server = serve(folder.path(), &["--users"], &[]);
     let first = server.hello["first_users"].as_array().unwrap().clone();
     let password = first[0]["password"].as_str().unwrap().to_owned();
     assert_eq!(first[0]["login"], "admin");
     assert_eq!(first[1]["login"], "ops");
-    let admin = server.address(&format!("admin:{password}@"));
+    let admin = address(&server, &format!("admin:{password}@"));
     ends(&annal(&["status", "--server", &admin]), 0);
-    let nobody = server.address("");
+    let nobody = address(&server, "");
     let refused = ends(&annal(&["status", "--server", &nobody]), 7);
     assert!(refused.contains("$anonymous may not"), "{refused}");
-    let wrong = server.address("admin:changeit@");
+    let wrong = address(&server, "admin:changeit@");
     let refused = ends(&annal(&["status", "--server", &wrong]), 7);
     assert!(refused.contains("annal://USER:PASSWORD@"), "{refused}");
     assert!(!refused.contains("changeit"), "{refused}");
-    let logged = server.stop();
+    let logged = server.stop_and_hear();
     assert!(
         !logged.contains(&password) && !logged.contains("changeit"),
         "{logged}"
@@ -133,13 +72,13 @@ fn the_first_users_get_passwords_that_are_shown_once() {
         "it logs who connects: {logged}"
     );
 
-    let again = Served::start(folder.path(), &["--users"], &[]);
+    let again = serve(folder.path(), &["--users"], &[]);
     assert_eq!(again.hello["first_users"].as_array().unwrap().len(), 0);
     ends(
         &annal(&[
             "status",
             "--server",
-            &again.address(&format!("admin:{password}@")),
+            &address(&again, &format!("admin:{password}@")),
         ]),
         0,
     );
@@ -150,10 +89,10 @@ fn the_first_passwords_can_be_given() {
     let folder = tempfile::tempdir().unwrap();
     let given = [("ANNAL_ADMIN_PASSWORD", "from-outside")];
     let more = ["--users", "--compat-default-admin"];
-    let server = Served::start(folder.path(), &more, &given);
+    let server = serve(folder.path(), &more, &given);
     assert_eq!(server.hello["first_users"][0]["password"], Value::Null);
     for login in ["admin:from-outside@", "ops:changeit@"] {
-        ends(&annal(&["status", "--server", &server.address(login)]), 0);
+        ends(&annal(&["status", "--server", &address(&server, login)]), 0);
     }
 }
 
@@ -161,8 +100,8 @@ fn the_first_passwords_can_be_given() {
 fn users_are_kept_on_a_server_and_in_a_folder() {
     let folder = tempfile::tempdir().unwrap();
     let more = ["--users", "--compat-default-admin"];
-    let server = Served::start(folder.path(), &more, &[]);
-    let admin = server.address("admin:changeit@");
+    let server = serve(folder.path(), &more, &[]);
+    let admin = address(&server, "admin:changeit@");
     let on_server = ["--server", &admin];
     let users = |verb: &[&str], input: &str| {
         let line = [&["user"], verb, &on_server].concat();
@@ -173,14 +112,14 @@ fn users_are_kept_on_a_server_and_in_a_folder() {
     ends(&users(&["add", "eve"], ""), 2);
     ends(&users(&["add", "a:b"], "x\n"), 2);
     let eve = |password: &str| {
-        let address = server.address(&format!("eve:{password}@"));
+        let address = address(&server, &format!("eve:{password}@"));
         annal(&["status", "--server", &address])
             .status
             .code()
             .unwrap()
     };
     assert_eq!((eve("one"), eve("two")), (0, 7));
-    let own = server.address("eve:one@");
+    let own = address(&server, "eve:one@");
     let line = ["user", "passwd", "eve", "--own", "--server", &own];
     ends(&annal_with("wrong\ntwo\n", &line), 7);
     ends(&annal_with("one\ntwo\n", &line), 0);
@@ -198,7 +137,7 @@ fn users_are_kept_on_a_server_and_in_a_folder() {
         .collect();
     assert_eq!(eve[0]["groups"], serde_json::json!(["a", "b"]));
     assert_eq!(eve[0]["disabled"], true);
-    server.stop();
+    server.stop_and_hear();
 
     let data = folder.path().to_str().unwrap();
     let in_folder = ["--data", data];
@@ -221,9 +160,9 @@ fn users_are_kept_on_a_server_and_in_a_folder() {
         &annal(&[&["user", "rm", "eve"], &in_folder[..]].concat()),
         4,
     );
-    let server = Served::start(folder.path(), &["--users"], &[]);
+    let server = serve(folder.path(), &["--users"], &[]);
     ends(
-        &annal(&["status", "--server", &server.address("admin:y@")]),
+        &annal(&["status", "--server", &address(&server, "admin:y@")]),
         0,
     );
 }
@@ -248,17 +187,17 @@ fn a_certificate_is_made_used_and_replaced() {
         "--tls-key",
         &key,
     ];
-    let server = Served::start(&folder.path().join("data"), &more, &[]);
+    let server = serve(&folder.path().join("data"), &more, &[]);
     let status = |ca: &str| {
-        let address = server.address("admin:changeit@");
+        let address = address(&server, "admin:changeit@");
         annal(&["status", "--server", &format!("{address}?tls_ca={ca}")])
     };
     let ca = path("certs/ca.crt");
     ends(&status(&ca), 0);
-    let unknown = ends(&annal(&["status", "--server", &server.address("")]), 6);
+    let unknown = ends(&annal(&["status", "--server", &address(&server, "")]), 6);
     assert!(unknown.contains("nobody that is trusted"), "{unknown}");
     assert!(unknown.contains("tls_ca=FILE"), "{unknown}");
-    let plain = server.address("").replace("annals://", "annal://");
+    let plain = address(&server, "").replace("annals://", "annal://");
     let plain = ends(&annal(&["status", "--server", &plain]), 6);
     assert!(plain.contains("write annals://"), "{plain}");
 
@@ -270,7 +209,7 @@ fn a_certificate_is_made_used_and_replaced() {
     let replaced = (0..limit).any(|_| status(&new).status.success());
     assert!(replaced, "a new certificate is served without a restart");
     ends(&status(&ca), 6);
-    assert!(server.stop().contains("the certificate was replaced"));
+    assert!(server.stop_and_hear().contains("the certificate was replaced"));
 }
 
 #[test]

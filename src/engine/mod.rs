@@ -173,9 +173,19 @@ impl Store {
         let Opened {
             log,
             writer,
-            report,
+            mut report,
         } = opened.map_err(|error| OpenError::of_log(name, error))?;
-        let index = Index::open(&log, Arc::clone(&disk), index_options(&options));
+        let open_index = || Index::open(&log, Arc::clone(&disk), index_options(&options));
+        let index = match open_index() {
+            Err(StorageError::Damaged { .. } | StorageError::Missing { .. })
+                if options.read_only =>
+            {
+                let lost = log.find_lost();
+                report.lost = lost.map_err(|error| OpenError::of_log(name, error))?;
+                open_index()
+            }
+            other => other,
+        };
         // What no table covers is read from the log, and may be damaged there.
         let index = index.map_err(|error| OpenError::of_log(name, error.into()))?;
         let time_us = log.last_committed_us().unwrap_or(i64::MIN);

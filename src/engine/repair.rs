@@ -41,8 +41,8 @@ pub struct Repair {
     pub lost: Vec<LostRange>,
     /// The position behind the last event.
     pub end: Position,
-    /// Damaged stretches without events: state records in them are as they were before.
-    pub without_events: u64,
+    /// Damaged stretches that may have held state records: those are as they were before.
+    pub unknown_states: u64,
     /// The names of files that were put aside.
     pub kept_files: Vec<String>,
     /// The report in words; the same in JSON is beside it.
@@ -71,12 +71,12 @@ impl fmt::Display for Repair {
         for lost in &self.lost {
             write!(f, "\n{lost}")?;
         }
-        if self.without_events > 0 {
+        if self.unknown_states > 0 {
             write!(
                 f,
-                "\n{} damaged stretches had no events; users, groups and other state that they may \
-                 have changed is as it was before.",
-                self.without_events
+                "\nUsers, consumer groups and other state that {} damaged stretches may have changed \
+                 are as they were before.",
+                self.unknown_states
             )?;
         }
         if self.lineage.is_some() {
@@ -153,11 +153,9 @@ fn repair_in(
         _ => StorageError::io("lock", &lock, error).into(),
     })?;
     let now = Timestamp::from_micros(host.now_us()).to_string();
-    let stamp: String = now
-        .chars()
-        .take_while(|digit| *digit != '.')
-        .filter(|digit| digit.is_ascii_alphanumeric())
-        .collect();
+    let to_seconds = now.split(['.', 'Z']).next().unwrap_or_default();
+    let digits = to_seconds.chars().filter(char::is_ascii_alphanumeric);
+    let stamp: String = digits.chain(['Z']).collect();
     let mended = mend(&*disk, &*host, &stamp, &mut |examined| {
         reports(&*disk, &stamp, examined)
     });
@@ -180,7 +178,7 @@ fn repair_in(
     Ok(Some(Repair {
         lost: examined.lost,
         end: examined.end,
-        without_events: examined.without_events,
+        unknown_states: examined.unknown_states,
         kept_files: kept,
         report_file: format!("damaged-{stamp}-report.txt"),
         lineage,
@@ -208,10 +206,10 @@ fn reports(disk: &dyn Disk, stamp: &str, examined: &mut Examined) -> Vec<(String
         text.push_str(&format!("  {lost}\n"));
     }
     text.push_str(&format!(
-        "\nDamaged stretches without events: {}. State that they may have changed (users, consumer \
-         groups) is as it was before.\n\nThe damaged files lie beside this one, under names that \
+        "\nDamaged stretches that may have changed state (users, consumer groups): {}. It is as it \
+         was before.\n\nThe damaged files lie beside this one, under names that \
          begin with damaged-{stamp}-. Keep them until you know that nobody misses what they held.\n",
-        examined.without_events
+        examined.unknown_states
     ));
     let lost = examined.lost.iter().map(|lost| {
         json!({
@@ -227,7 +225,7 @@ fn reports(disk: &dyn Disk, stamp: &str, examined: &mut Examined) -> Vec<(String
         "end_position": examined.end.0,
         "lost": lost.collect::<Vec<_>>(),
         "damaged": damaged().collect::<Vec<_>>(),
-        "damaged_without_events": examined.without_events,
+        "unknown_states": examined.unknown_states,
     });
     vec![
         ("report.txt".to_owned(), text.into_bytes()),

@@ -356,7 +356,7 @@ impl Index {
         let shared = &self.shared;
         let lowest = shared.ids.lock().lowest(shared.source.end().0);
         let mut requests = Vec::new();
-        if lowest < end {
+        if lowest < end && !shared.options.read_only {
             requests = shared.source.requests(Position(first), Position(end))?;
         }
         let mut ids = Vec::new();

@@ -96,8 +96,8 @@ impl Source for Log {
     }
 
     fn damaged(&self) -> Vec<(Position, Position, StorageError)> {
-        let lost = self.lost().iter();
-        lost.map(|lost| (lost.first, lost.end, lost.damage.clone()))
+        let lost = self.lost().into_iter();
+        lost.map(|lost| (lost.first, lost.end, lost.damage))
             .collect()
     }
 

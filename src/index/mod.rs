@@ -196,7 +196,12 @@ impl Index {
 
     fn replay(&self, from: Position, end: Position) -> Result<(), StorageError> {
         let source = &self.shared.source;
-        for (fingerprint, seen) in source.requests_behind(from)? {
+        // Nobody asks for them where nothing is appended.
+        let requests = match self.shared.options.read_only {
+            true => Vec::new(),
+            false => source.requests_behind(from)?,
+        };
+        for (fingerprint, seen) in requests {
             self.shared.ids.lock().push_request(fingerprint, seen);
         }
         let mut at = from;

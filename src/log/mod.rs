@@ -42,7 +42,7 @@ pub(crate) use manifest::Manifest;
 pub use recovery::{RecoveryReport, TornTail};
 pub(crate) use rewrite::{JudgedUnit, RewriteJudge, RewriteOutcome, UnitFate};
 pub use salvage::LostRange;
-pub(crate) use salvage::{Examined, Mended, examine, mend};
+pub(crate) use salvage::{Examined, Mended, mend};
 pub(crate) use seal::PreparedCheckpoint;
 pub(crate) use shared::KeeperProgress;
 pub(crate) use states::state_len_bytes;
@@ -144,8 +144,21 @@ impl Log {
     }
 
     /// What is known to be damaged, where a damaged log was opened for reading only.
-    pub(crate) fn lost(&self) -> &[LostRange] {
-        &self.shared.lost
+    pub(crate) fn lost(&self) -> Vec<LostRange> {
+        self.shared.lost.lock().clone()
+    }
+
+    /// Finds out what else is damaged in a log that was opened for reading only.
+    ///
+    /// # Errors
+    /// See [`LogOpenError`].
+    pub(crate) fn find_lost(&self) -> Result<Vec<LostRange>, LogOpenError> {
+        let disk = &*self.shared.disk;
+        let files = disk.list();
+        let files = files.map_err(|error| StorageError::io("list", "the data directory", error))?;
+        let lost = salvage::examine(disk, &files)?.lost;
+        self.shared.lost.lock().clone_from(&lost);
+        Ok(lost)
     }
 
     /// The position behind the last durable event.

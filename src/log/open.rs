@@ -375,7 +375,7 @@ fn share(
         floor: Mutex::new(floor),
         pace: Mutex::new(Pace::default()),
         start: survey.start,
-        lost: survey.report.lost.clone(),
+        lost: Mutex::new(survey.report.lost.clone()),
         _lock: lock,
     });
     Ok(Opened {

@@ -153,7 +153,14 @@ impl Shared {
     ) -> Result<Arc<SealedFile>, StorageError> {
         let mut entry = entry.clone();
         loop {
-            let opened = self.sealed.open(&*self.disk, &entry);
+            // Where nothing is written there is another way to its events, if the first is damaged.
+            let check = |opened: &SealedFile| match self.options.read_only {
+                true => (0..opened.footer.pages.len()).try_for_each(|page| {
+                    opened.read_page(page, &self.identity.record_salt).map(drop)
+                }),
+                false => Ok(()),
+            };
+            let opened = self.sealed.open(&*self.disk, &entry, check);
             if !matches!(opened, Err(StorageError::Missing { .. })) {
                 return opened;
             }
@@ -208,7 +215,21 @@ impl Shared {
             return look(facts, key, (&live.name, &live.file), facts.first);
         }
         drop(state);
-        let sealed = self.sealed_at(position)?;
+        let sealed = match self.sealed_at(position) {
+            Err(damage @ (StorageError::Damaged { .. } | StorageError::Missing { .. }))
+                if self.options.read_only =>
+            {
+                let manifest = self.manifest.current();
+                let entry = sealed_holding(&manifest, position);
+                if let Some(entry) = entry
+                    && self.rescue(entry)?
+                {
+                    return self.with_offsets(position, look);
+                }
+                return Err(damage);
+            }
+            other => other?,
+        };
         let offsets = self.offsets_of(&sealed);
         let first = sealed.footer.first_position;
         look(&offsets, sealed.key, (&sealed.name, &sealed.file), first)

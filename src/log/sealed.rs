@@ -147,12 +147,14 @@ impl SealedFiles {
         &self,
         disk: &dyn Disk,
         entry: &SealedSegment,
+        check: impl FnOnce(&SealedFile) -> Result<(), StorageError>,
     ) -> Result<Arc<SealedFile>, StorageError> {
         let key = entry.key();
         if let Some(file) = self.files.find(key) {
             return Ok(file);
         }
         let file = Arc::new(SealedFile::open(disk, entry)?);
+        check(&file)?;
         self.files.insert(key, Arc::clone(&file), 1);
         Ok(file)
     }

@@ -56,7 +56,7 @@ pub(super) struct Shared {
     /// Where opening began to walk: the last checkpoint, or the first segment that is not sealed.
     pub(super) start: Expected,
     /// What is known to be damaged, where the log is only read.
-    pub(super) lost: Vec<LostRange>,
+    pub(super) lost: Mutex<Vec<LostRange>>,
     pub(super) _lock: Box<dyn Debug + Send + Sync>,
 }
 

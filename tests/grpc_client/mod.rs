@@ -60,11 +60,21 @@ impl Served {
     /// The same with users and rules.
     pub(crate) async fn guarded(
         store: StoreOptions,
-        mut options: GrpcOptions,
+        options: GrpcOptions,
         access: impl FnOnce(Store) -> Access,
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), store).unwrap();
+        Self::of(folder, store, options, access)
+    }
+
+    /// The same with a store that is in the folder.
+    pub(crate) fn of(
+        folder: TempDir,
+        store: Store,
+        mut options: GrpcOptions,
+        access: impl FnOnce(Store) -> Access,
+    ) -> Self {
         options.addresses = vec!["127.0.0.1:0".parse().unwrap()];
         let access = access(store.clone());
         let server = GrpcServer::bind_with(&access, None, options).unwrap();

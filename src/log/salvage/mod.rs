@@ -16,19 +16,24 @@ mod scan;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, DiskFile};
 use crate::format::FormatError;
-use crate::format::footer::Mark;
+use crate::format::checksum::Salt;
+use crate::format::footer::{Mark, PAGE_EVENTS};
 use crate::format::floor::FILE_LEN_BYTES;
 use crate::format::manifest::{SealedSegment, TableEntry};
 use crate::format::names::FileName;
+use crate::format::record::{HEADER_LEN_BYTES_MAX, Layout};
 use crate::format::segment::HEADER_LEN_BYTES;
 use crate::format::unit::Place;
 use crate::log::error::{LogOpenError, StorageError};
 use crate::log::facts::Facts;
 use crate::log::recovery::{RecoveryReport, Survey, Walked};
 use crate::log::seal::digest_of;
+use crate::log::sealed::SealedFile;
 use crate::log::segment::{CAPACITY_MIN, Spare, open_segment};
+use crate::log::shared::Shared;
+use crate::log::state::Live;
 use crate::log::verify::{FileFinding, FileRole};
 use crate::log::walk::Expected;
 use crate::model::Position;
@@ -72,6 +77,8 @@ struct Segment {
     id: u32,
     /// What the manifest says of it, if it is sealed.
     entry: Option<SealedSegment>,
+    /// Its footer, if that is whole and no event was removed: it says where each record stands.
+    footer: Option<SealedFile>,
 }
 
 impl Segment {
@@ -88,11 +95,16 @@ impl Segment {
             capacity: 0,
             zeroed: entry.units_end(),
         });
+        let footer = match entry.rewrite {
+            None => SealedFile::open(disk, entry).ok(),
+            Some(_) => None,
+        };
         Self {
             spare: spare.map_err(|_| missing),
             name,
             id: entry.id,
             entry: Some(entry.clone()),
+            footer,
         }
     }
 
@@ -124,7 +136,39 @@ impl Segment {
             name: name.into(),
             id,
             entry: None,
+            footer: None,
         }
+    }
+
+    /// What is sound of a stretch or of a unit, by all that tells where its records stand.
+    fn rescue(&self, known: &Known, piece: &Piece<'_>) -> Option<HalfUnit> {
+        let half = match piece {
+            Piece::Gap(gap) if gap.end > gap.first => HalfUnit::of_gap(gap, self.id),
+            Piece::Half(half) if !half.lost().is_empty() => HalfUnit::clone(half),
+            Piece::Whole(_) | Piece::Half(_) | Piece::Gap(_) => return None,
+        };
+        let mut half = half;
+        let spare = self.spare.as_ref().ok()?;
+        let salt = &known.identity.record_salt;
+        if matches!(piece, Piece::Gap(_)) && self.entry.as_ref().is_none_or(is_as_written) {
+            // A unit whose header is not whole begins here, perhaps.
+            let len = half.end_offset.saturating_sub(half.header.place.offset);
+            let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+            let read = spare.file.read_at(half.header.place.offset.into(), &mut bytes);
+            bytes.truncate(read.unwrap_or(0));
+            half.gather(&bytes, &known.identity);
+        }
+        if let Some(footer) = &self.footer {
+            for (first, end) in half.lost() {
+                for position in (first.0..end.0).map(Position) {
+                    let found = record_of(footer, position, salt, half.end_offset);
+                    if let Some((offset, bytes)) = found {
+                        half.add(position, offset, bytes, salt);
+                    }
+                }
+            }
+        }
+        Some(half)
     }
 
     /// What is wrong at a place of it.
@@ -169,6 +213,32 @@ impl Segment {
             Piece::Gap(_) => Vec::new(),
         }
     }
+}
+
+/// Whether no event was ever removed from it.
+fn is_as_written(entry: &SealedSegment) -> bool {
+    entry.rewrite.is_none()
+}
+
+/// The bytes of a record where the footer says that it stands; they are to be checked.
+fn record_of(
+    footer: &SealedFile,
+    position: Position,
+    salt: &Salt,
+    limit: u32,
+) -> Option<(u32, Vec<u8>)> {
+    let index = usize::try_from(position.0.checked_sub(footer.footer.first_position.0)?).ok()?;
+    let page = footer.read_page(index / PAGE_EVENTS, salt).ok()?;
+    let offset = page.offset(index % PAGE_EVENTS)?;
+    let left = usize::try_from(limit.checked_sub(offset)?).ok()?;
+    let mut bytes = vec![0; left.min(HEADER_LEN_BYTES_MAX)];
+    let file = PatientFile(Arc::clone(&footer.file));
+    file.read_at(offset.into(), &mut bytes).ok()?;
+    let layout = Layout::parse(&bytes).ok()?;
+    layout.check_header(&bytes, position, salt).ok()?;
+    bytes.resize(layout.record_len().min(left), 0);
+    file.read_at(offset.into(), &mut bytes).ok()?;
+    Some((offset, bytes))
 }
 
 /// Is shown a log, segment by segment.
@@ -240,14 +310,21 @@ fn show_one(
     visitor: &mut dyn Visitor,
 ) -> Result<Expected, StorageError> {
     visitor.begin(segment, &start)?;
+    let gap_mark = start.mark;
     let next = match segment.look(known, known_end) {
-        Some(looked) => looked.scan(start, &mut |piece| visitor.piece(segment, piece))?,
+        Some(looked) => looked.scan(start, &mut |piece| {
+            match segment.rescue(known, &piece) {
+                Some(half) => visitor.piece(segment, Piece::Half(&half)),
+                None => visitor.piece(segment, piece),
+            }
+        })?,
         None => {
             let gap = Gap {
                 offset: HEADER_LEN_BYTES,
                 end_offset: HEADER_LEN_BYTES,
                 first: start.position,
                 end: known_end,
+                mark: gap_mark,
                 why: FormatError::Truncated("a segment"),
             };
             visitor.piece(segment, Piece::Gap(gap))?;
@@ -270,8 +347,8 @@ pub(crate) struct Examined {
     pub(crate) files: Vec<FileFinding>,
     /// What is wrong with the small files without which no store opens.
     pub(crate) damage: Vec<StorageError>,
-    /// Stretches without events that are damaged, and may have held state records.
-    pub(crate) without_events: u64,
+    /// Damaged stretches that may have held state records.
+    pub(crate) unknown_states: u64,
     /// Behind the last event.
     pub(crate) end: Position,
     /// The tables of the index that the manifest names.
@@ -298,12 +375,12 @@ impl Visitor for Examiner {
 
     fn piece(&mut self, segment: &Segment, piece: Piece<'_>) -> Result<(), StorageError> {
         let lost = segment.lost(&piece);
-        let (offset, why) = match &piece {
+        let (offset, why, knows_states) = match &piece {
             Piece::Whole(_) => return Ok(()),
-            Piece::Half(half) => (half.header.place.offset, half.why),
-            Piece::Gap(gap) => (gap.offset, gap.why),
+            Piece::Half(half) => (half.header.place.offset, half.why, half.trailer.is_some()),
+            Piece::Gap(gap) => (gap.offset, gap.why, false),
         };
-        self.found.without_events += u64::from(lost.is_empty());
+        self.found.unknown_states += u64::from(!knows_states);
         let damage = || segment.damage(offset, why);
         self.damage.get_or_insert_with(damage);
         self.found.lost.extend(lost);
@@ -425,6 +502,52 @@ impl Visitor for Surveyor<'_> {
     }
 }
 
+impl Shared {
+    /// Finds out where the events of a sealed segment are whose footer does not say it, in a log that
+    /// is only read. Whether that was to be found out.
+    pub(super) fn rescue(&self, entry: &SealedSegment) -> Result<bool, StorageError> {
+        let is_known = |live: &Live| live.facts.segment == entry.id;
+        if !is_as_written(entry) || self.state.read().live.iter().any(is_known) {
+            return Ok(false);
+        }
+        let manifest = self.manifest.current();
+        let known = Known {
+            identity: self.identity.clone(),
+            manifest: (*manifest).clone(),
+            manifest_damage: None,
+            floor: None,
+        };
+        let segment = Segment::sealed(&*self.disk, entry);
+        if segment.spare.is_err() {
+            return Ok(false);
+        }
+        let before = manifest.sealed.iter().rev().find(|one| one.id < entry.id);
+        let start = Expected {
+            place: Place {
+                segment: entry.id,
+                offset: HEADER_LEN_BYTES,
+            },
+            position: entry.first_position,
+            mark: before.map_or(Mark::START, |before| before.mark),
+        };
+        let report = RecoveryReport::default();
+        let mut surveyor = Surveyor {
+            disk: &*self.disk,
+            survey: Survey::damaged(known.identity.clone(), manifest, report),
+            facts: None,
+        };
+        show_one(&segment, &known, start, entry.end_position(), &mut surveyor)?;
+        let found = surveyor.survey.walked.into_iter().map(|walked| Live {
+            facts: walked.facts,
+            file: walked.spare.file,
+            name: walked.spare.name,
+            capacity: 0,
+        });
+        self.state.write().live.splice(0..0, found);
+        Ok(true)
+    }
+}
+
 /// Looks at a damaged log so that what is sound can be read. Nothing can be written to it: the disk
 /// is one that keeps changes to itself.
 pub(super) fn survey(disk: &dyn Disk, files: &[(String, u64)]) -> Result<Survey, LogOpenError> {
@@ -456,7 +579,8 @@ fn add_half(facts: &mut Facts, half: &HalfUnit) {
         let position = first.plus(index);
         match sound.next_if(|record| record.position == position) {
             Some(record) => {
-                offset = facts.end_offset + record.entry.offset;
+                let len = u32::try_from(record.bytes.len()).unwrap_or(u32::MAX);
+                offset = (facts.end_offset + record.entry.offset).saturating_add(len);
                 facts.push_record(&record.entry);
             }
             None => facts.push_damaged(offset),

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use crate::format::FormatError;
-use crate::format::checksum::{ChecksumList, checksum};
+use crate::format::checksum::{ChecksumList, Salt, checksum};
 use crate::format::footer::Mark;
 use crate::format::record::Layout;
 use crate::format::store::Identity;
@@ -39,11 +39,14 @@ pub(super) struct Gap {
     /// The events that were in it.
     pub(super) first: Position,
     pub(super) end: Position,
+    /// The last unit in front of it.
+    pub(super) mark: Mark,
     /// Why there is nothing.
     pub(super) why: FormatError,
 }
 
 /// A record that is whole.
+#[derive(Clone)]
 pub(super) struct SoundRecord {
     pub(super) position: Position,
     pub(super) entry: RecordEntry,
@@ -51,6 +54,7 @@ pub(super) struct SoundRecord {
 }
 
 /// A unit with a whole header and a body that is not.
+#[derive(Clone)]
 pub(super) struct HalfUnit {
     pub(super) header: UnitHeader,
     pub(super) mark: Mark,
@@ -236,8 +240,56 @@ impl Looked<'_> {
 }
 
 impl HalfUnit {
+    /// A stretch without a header, as a unit of which nothing is sound yet.
+    pub(super) fn of_gap(gap: &Gap, segment: u32) -> Self {
+        let events = gap.end.0.saturating_sub(gap.first.0);
+        Self {
+            header: UnitHeader {
+                place: Place {
+                    segment,
+                    offset: gap.offset,
+                },
+                first_position: gap.first,
+                committed_us: gap.mark.committed_us,
+                epoch: gap.mark.epoch,
+                previous: gap.mark.checksum,
+                records: u32::try_from(events).unwrap_or(u32::MAX),
+                records_len: gap.end_offset.saturating_sub(gap.offset),
+                trailer_len: 0,
+                body_checksum: 0,
+            },
+            mark: gap.mark,
+            end_offset: gap.end_offset,
+            records: Vec::new(),
+            streams: Vec::new(),
+            trailer: None,
+            why: gap.why,
+        }
+    }
+
+    /// Adds a record that stands somewhere in the unit, if it is whole.
+    pub(super) fn add(&mut self, position: Position, offset: u32, bytes: Vec<u8>, salt: &Salt) {
+        let behind = self.records.partition_point(|it| it.position < position);
+        let known = self.records.get(behind);
+        if known.is_some_and(|known| known.position == position) {
+            return;
+        }
+        let Ok(layout) = Layout::checked(&bytes, position, salt) else {
+            return;
+        };
+        let record = SoundRecord {
+            position,
+            entry: RecordEntry {
+                offset: offset.saturating_sub(self.header.place.offset),
+                created_us: layout.created().micros(),
+            },
+            bytes,
+        };
+        self.records.insert(behind, record);
+    }
+
     /// Goes from record to record as long as their headers are whole.
-    fn gather(&mut self, unit: &[u8], identity: &Identity) {
+    pub(super) fn gather(&mut self, unit: &[u8], identity: &Identity) {
         let size = |len: u32| usize::try_from(len).unwrap_or(usize::MAX);
         let records_end = HEADER_LEN.saturating_add(size(self.header.records_len));
         let mut sums = ChecksumList::default();
@@ -312,6 +364,7 @@ fn gap(
             end_offset: end_offset.max(at.place.offset),
             first: at.position,
             end: end.max(at.position),
+            mark: at.mark,
             why,
         }))?;
     }
