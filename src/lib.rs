@@ -166,7 +166,8 @@ pub use engine::{
 #[cfg(feature = "grpc")]
 pub use grpc::{GrpcError, GrpcOptions, GrpcServer};
 pub use log::{
-    FileFinding, FileRole, LogVerification, LostRange, RecoveryReport, StorageError, TornTail, VerifyProgress,
+    FileFinding, FileRole, LogVerification, LostRange, RecoveryReport, StorageError, TornTail,
+    VerifyProgress,
 };
 pub use model::{
     Append, ContentType, Direction, Ending, EventFilter, EventType, ExpectedRevision, FilterRule,

@@ -642,7 +642,8 @@ fn every_verb_explains_itself_with_examples() {
     let help = text(&annal(&["--help"]));
     assert!(help.contains("Exit codes:") && help.contains("Examples:"));
     for verb in [
-        "serve", "append", "read", "tail", "import", "export", "verify", "repair", "scavenge", "status",
+        "serve", "append", "read", "tail", "import", "export", "verify", "repair", "scavenge",
+        "status",
     ] {
         let help = text(&annal(&[verb, "--help"]));
         assert!(

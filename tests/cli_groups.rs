@@ -34,7 +34,10 @@ impl Groups {
 
     fn ask(&self, arguments: &[&str]) -> Output {
         let mut command = binary(arguments);
-        command.args(["--server", &self.server.address]).output().unwrap()
+        command
+            .args(["--server", &self.server.address])
+            .output()
+            .unwrap()
     }
 
     /// What a verb prints that does its work.

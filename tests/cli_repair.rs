@@ -35,7 +35,10 @@ impl Folder {
         for number in 0..3 {
             let data = format!(r#"{{"needle": "number {number}"}}"#);
             let append = ["append", "order-1", "--type", "Placed", &data];
-            ends(&annal(&[&append[..], &["--data", folder.text()]].concat()), 0);
+            ends(
+                &annal(&[&append[..], &["--data", folder.text()]].concat()),
+                0,
+            );
         }
         folder
     }
@@ -74,7 +77,9 @@ impl Folder {
         let value = |line: &str| serde_json::from_str::<Value>(line).unwrap();
         let events = lines.lines().map(value);
         let events = events.filter(|event| event.get("stream").is_some());
-        events.map(|event| event["data"]["needle"].to_string()).collect()
+        events
+            .map(|event| event["data"]["needle"].to_string())
+            .collect()
     }
 }
 
@@ -140,15 +145,17 @@ fn a_repair_with_consent_keeps_the_damaged_files_and_a_report() {
     assert!(text.contains("Event 1 is lost"), "{text}");
     assert!(text.contains("order-1"), "{text}");
     let report = report.replace(".txt", ".json");
-    let report: Value = serde_json::from_slice(&fs::read(folder.path.join(report)).unwrap())
-        .unwrap();
+    let report: Value =
+        serde_json::from_slice(&fs::read(folder.path.join(report)).unwrap()).unwrap();
     assert_eq!(report["lost"][0]["first_position"], 1, "{report}");
     let said = ends(&annal(&["verify", "--data", folder.text()]), 0);
     assert!(said.contains("is kept for you"), "{said}");
     let place = ["--data", folder.text()];
     assert_eq!(folder.read(&place, 0), [r#""number 0""#, r#""number 2""#]);
     ends(&annal(&["repair", folder.text()]), 0);
-    let append = ["append", "order-1", "--type", "Placed", "{}", "--expect", "2"];
+    let append = [
+        "append", "order-1", "--type", "Placed", "{}", "--expect", "2",
+    ];
     ends(&annal(&[&append[..], &place].concat()), 0);
 }
 

@@ -209,7 +209,11 @@ fn a_certificate_is_made_used_and_replaced() {
     let replaced = (0..limit).any(|_| status(&new).status.success());
     assert!(replaced, "a new certificate is served without a restart");
     ends(&status(&ca), 6);
-    assert!(server.stop_and_hear().contains("the certificate was replaced"));
+    assert!(
+        server
+            .stop_and_hear()
+            .contains("the certificate was replaced")
+    );
 }
 
 #[test]

@@ -46,7 +46,10 @@ fn claims() -> Vec<Claim> {
             open = false;
             // What is no claim only leads to claims, or tells how to read them.
             let is_prose = !line.is_empty() && !line.starts_with('#');
-            assert!(!is_prose || heading.is_empty() || line.ends_with(':'), "{line}");
+            assert!(
+                !is_prose || heading.is_empty() || line.ends_with(':'),
+                "{line}"
+            );
         }
     }
     for claim in &mut claims {
@@ -99,7 +102,11 @@ fn every_claim_names_tests_that_exist() {
                 .unwrap_or_else(|| panic!("{name} is no test: {}", claim.text));
             let file = file_of(place).unwrap_or_else(|| panic!("there is no {place}"));
             let source = fs::read_to_string(&file).unwrap();
-            assert!(has_test(&source, test), "{name} is not in {}", file.display());
+            assert!(
+                has_test(&source, test),
+                "{name} is not in {}",
+                file.display()
+            );
         }
     }
 }

@@ -131,8 +131,8 @@ fn lost(found: &LogVerification) -> BTreeSet<u64> {
     ranges.flat_map(|lost| lost.first.0..lost.end.0).collect()
 }
 
-/// A damaged store: it is read without a change, and repaired, and then everything that was whole is
-/// there. Gives the positions that are lost.
+/// A damaged store: it is read without a change, and repaired, and then everything that was whole
+/// is there. Gives the positions that are lost.
 fn survives(disk: &MemoryDisk, expected: &[RecordedEvent], what: &str) -> BTreeSet<u64> {
     let before = contents(disk);
     let found = verified(disk);
@@ -142,7 +142,10 @@ fn survives(disk: &MemoryDisk, expected: &[RecordedEvent], what: &str) -> BTreeS
     assert_eq!(unreadable(&store, expected), positions, "{what}: {found}");
     reads_are_right(&store, expected, &positions);
     store.close().unwrap();
-    assert!(contents(disk) == before, "{what}: reading changed the store");
+    assert!(
+        contents(disk) == before,
+        "{what}: reading changed the store"
+    );
 
     let needed = is_needed(&found);
     let host = Arc::new(SimulatedHost::new(5));
@@ -273,7 +276,10 @@ fn a_damaged_payload_costs_one_event() {
         let found = verified(&disk);
         assert_eq!(found.lost_events(), 1, "{found}");
         assert_eq!(found.lost[0].first, event.position);
-        assert!(found.lost[0].streams.contains(&event.stream.to_string()), "{found}");
+        assert!(
+            found.lost[0].streams.contains(&event.stream.to_string()),
+            "{found}"
+        );
         let lost = survives(&disk, &expected, "a payload");
         assert_eq!(lost, [event.position.0].into());
     }

@@ -49,10 +49,12 @@ pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
         let lost = count(found.lost_events(), "acknowledged event");
         let text = format!("a repair would lose {lost}; nothing was changed\n{found}");
         output.result(&text, &json)?;
-        return Err(Failure::new(Exit::Damaged, "the store needs a repair").advise(format!(
-            "copy the folder first, and restore a backup if there is one;\n       \
+        return Err(
+            Failure::new(Exit::Damaged, "the store needs a repair").advise(format!(
+                "copy the folder first, and restore a backup if there is one;\n       \
              annal repair {folder} --yes-lose-data gives up what is damaged"
-        )));
+            )),
+        );
     }
     let repaired = block_in_place(|| repair::repair_with_loss(&args.folder))?;
     let Some(repaired) = repaired else {

@@ -319,7 +319,11 @@ mod tests {
         let mut expected = b"01234567xyz".to_vec();
         expected.resize(short(far), 0);
         expected.extend_from_slice(b"ab");
-        assert_eq!(whole(&disk, "file"), expected, "also for others who open it");
+        assert_eq!(
+            whole(&disk, "file"),
+            expected,
+            "also for others who open it"
+        );
         assert_eq!(disk.list().unwrap(), [("file".into(), far + 2)]);
         file.set_len(4).unwrap();
         file.set_len(6).unwrap();
@@ -341,7 +345,9 @@ mod tests {
         let (below, disk) = disk();
         drop(below.lock("lock").unwrap());
         let first = disk.lock("lock").unwrap();
-        let second = ReadOnlyDisk::new(Arc::new(below.clone())).lock("lock").unwrap();
+        let second = ReadOnlyDisk::new(Arc::new(below.clone()))
+            .lock("lock")
+            .unwrap();
         let kept_out = below.lock("lock").unwrap_err();
         assert_eq!(kept_out.kind(), io::ErrorKind::WouldBlock);
         drop((first, second));

@@ -28,9 +28,7 @@ use super::verify::{name_streams, verify_on};
 use super::{Background, OpenError, Store, StoreOptions};
 use crate::disk::{Disk, Host, OsDisk, OsHost};
 use crate::format::names::FileName;
-use crate::log::{
-    Examined, LogOpenError, LogVerification, LostRange, Mended, StorageError, mend,
-};
+use crate::log::{Examined, LogOpenError, LogVerification, LostRange, Mended, StorageError, mend};
 use crate::model::{Lineage, Position, Timestamp};
 
 /// What a repair did.
@@ -74,8 +72,8 @@ impl fmt::Display for Repair {
         if self.unknown_states > 0 {
             write!(
                 f,
-                "\nUsers, consumer groups and other state that {} damaged stretches may have changed \
-                 are as they were before.",
+                "\nUsers, consumer groups and other state that {} damaged stretches may have \
+                 changed are as they were before.",
                 self.unknown_states
             )?;
         }
@@ -208,7 +206,7 @@ fn reports(disk: &dyn Disk, stamp: &str, examined: &mut Examined) -> Vec<(String
     text.push_str(&format!(
         "\nDamaged stretches that may have changed state (users, consumer groups): {}. It is as it \
          was before.\n\nThe damaged files lie beside this one, under names that \
-         begin with damaged-{stamp}-. Keep them until you know that nobody misses what they held.\n",
+         begin with damaged-{stamp}-. Keep them until nobody misses what they held.\n",
         examined.unknown_states
     ));
     let lost = examined.lost.iter().map(|lost| {

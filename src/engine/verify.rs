@@ -9,12 +9,10 @@ use crate::disk::{Disk, OsDisk, ReadOnlyDisk};
 use crate::format::manifest::TableEntry;
 use crate::format::names::FileName;
 use crate::index::streams_between;
-use crate::log::{
-    Log, LogOpenError, LogVerification, LostRange, StorageError, VerifyProgress,
-};
+use crate::log::{Log, LogOpenError, LogVerification, LostRange, StorageError, VerifyProgress};
 
-/// Reads and checks every file of the store in a directory, and changes nothing. A store that is open
-/// for writing is left alone.
+/// Reads and checks every file of the store in a directory, and changes nothing. A store that is
+/// open for writing is left alone.
 ///
 /// # Errors
 /// [`OpenError`], where there is no store, it is in use, or not enough is left to look at. What is

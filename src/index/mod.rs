@@ -303,9 +303,7 @@ fn give_up_damaged(
     damaged: Vec<(Position, Position, StorageError)>,
     mut next_id: u32,
 ) -> u32 {
-    let mut end = slots
-        .first()
-        .map_or(Position::START, |slot| slot.facts.end);
+    let mut end = slots.first().map_or(Position::START, |slot| slot.facts.end);
     let mut slot = |first, end| {
         next_id += 1;
         let facts = TableEntry {

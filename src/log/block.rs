@@ -337,8 +337,8 @@ impl Block {
         Ok(self.runs(from, count))
     }
 
-    /// The records directly in front of `before`, as many as fit, at least one; from behind the last
-    /// that is damaged.
+    /// The records directly in front of `before`, as many as fit, at least one; from behind the
+    /// last that is damaged.
     ///
     /// # Errors
     /// That the last of them is damaged.
@@ -349,7 +349,10 @@ impl Block {
         len_bytes_max: usize,
     ) -> Result<Chunk, StorageError> {
         let behind = self.damaged.partition_point(|(at, _)| *at < before);
-        let from = match behind.checked_sub(1).and_then(|last| self.damaged.get(last)) {
+        let from = match behind
+            .checked_sub(1)
+            .and_then(|last| self.damaged.get(last))
+        {
             Some((at, error)) if at.next() == before => return Err(error.clone()),
             Some((at, _)) => at.next(),
             None => self.first,

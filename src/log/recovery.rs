@@ -257,7 +257,10 @@ fn read_floor(disk: &dyn Disk, manifest: &ManifestData) -> Result<Option<Floor>,
 type StateFile = (StateMap, Vec<KnownRequest>);
 
 /// What the state file says; none if it is missing or damaged.
-pub(super) fn read_state_file(disk: &dyn Disk, entry: &StateEntry) -> Result<Option<StateFile>, StorageError> {
+pub(super) fn read_state_file(
+    disk: &dyn Disk,
+    entry: &StateEntry,
+) -> Result<Option<StateFile>, StorageError> {
     let mut map = StateMap::default();
     let Some(name) = entry.file_name().map(|name| name.to_string()) else {
         return Ok(Some((map, Vec::new())));

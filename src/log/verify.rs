@@ -169,7 +169,10 @@ impl fmt::Display for LogVerification {
         if !self.is_whole() {
             match self.lost_events() {
                 0 => write!(f, "\nNo acknowledged event is lost.")?,
-                lost => write!(f, "\n{lost} acknowledged events are lost; the others are whole.")?,
+                lost => write!(
+                    f,
+                    "\n{lost} acknowledged events are lost; the others are whole."
+                )?,
             }
         }
         for file in &self.kept_files {

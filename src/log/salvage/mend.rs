@@ -45,6 +45,7 @@ use crate::format::state::StateWriter;
 use crate::format::store::Identity;
 use crate::format::unit::{AppendEntry, HEADER_LEN, Place, Trailer};
 use crate::log::error::{LogOpenError, StorageError};
+use crate::log::facts::ContentDigests;
 use crate::log::facts::RecordEntry;
 use crate::log::file::write_new;
 use crate::log::manifest::write_manifest;
@@ -55,7 +56,6 @@ use crate::log::sealed::read_exact;
 use crate::log::segment::{CAPACITY_MIN, create_segment};
 use crate::log::states::{IdleRequests, StateMap, States};
 use crate::log::walk::{Expected, READ_BYTES, WalkedUnit};
-use crate::log::facts::ContentDigests;
 use crate::model::{Lineage, Position};
 
 /// What a repair did.
@@ -140,7 +140,11 @@ fn give_names_back(disk: &dyn Disk) -> Result<(), LogOpenError> {
     let files = list(disk)?;
     let known = Known::read(disk, &files)?;
     let named: Vec<String> = match known.manifest_damage {
-        None => known.manifest.files().map(|name| name.to_string()).collect(),
+        None => known
+            .manifest
+            .files()
+            .map(|name| name.to_string())
+            .collect(),
         Some(_) => Vec::new(),
     };
     for (name, _) in &files {
@@ -270,9 +274,10 @@ impl<'a> Mender<'a> {
     fn number(&self, segment: &Segment) -> u32 {
         let numbers = self.files.iter().filter_map(|(name, _)| {
             match FileName::parse(name.rsplit_once(ASIDE).map_or(name, |(_, it)| it)) {
-                Some(FileName::Rewritten { segment: id, number }) if id == segment.id => {
-                    Some(number)
-                }
+                Some(FileName::Rewritten {
+                    segment: id,
+                    number,
+                }) if id == segment.id => Some(number),
                 _ => None,
             }
         });
@@ -363,10 +368,13 @@ impl<'a> Mender<'a> {
         let before = next.state;
         let states = States::new(std::mem::take(&mut self.states));
         let mut any = !self.idle.requests().is_empty();
-        let numbers = self.files.iter().filter_map(|(name, _)| match FileName::parse(name) {
-            Some(FileName::State(number)) => Some(number),
-            _ => None,
-        });
+        let numbers = self
+            .files
+            .iter()
+            .filter_map(|(name, _)| match FileName::parse(name) {
+                Some(FileName::State(number)) => Some(number),
+                _ => None,
+            });
         let newest = numbers.chain(before.map(|before| before.number)).max();
         let number = newest.unwrap_or(0) + 1;
         let mut writer = StateWriter::new(number);

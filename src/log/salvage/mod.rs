@@ -19,8 +19,8 @@ use std::sync::Arc;
 use crate::disk::{Disk, DiskFile};
 use crate::format::FormatError;
 use crate::format::checksum::Salt;
-use crate::format::footer::{Mark, PAGE_EVENTS};
 use crate::format::floor::FILE_LEN_BYTES;
+use crate::format::footer::{Mark, PAGE_EVENTS};
 use crate::format::manifest::{SealedSegment, TableEntry};
 use crate::format::names::FileName;
 use crate::format::record::{HEADER_LEN_BYTES_MAX, Layout};
@@ -154,7 +154,9 @@ impl Segment {
             // A unit whose header is not whole begins here, perhaps.
             let len = half.end_offset.saturating_sub(half.header.place.offset);
             let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-            let read = spare.file.read_at(half.header.place.offset.into(), &mut bytes);
+            let read = spare
+                .file
+                .read_at(half.header.place.offset.into(), &mut bytes);
             bytes.truncate(read.unwrap_or(0));
             half.gather(&bytes, &known.identity);
         }
@@ -253,8 +255,8 @@ trait Visitor {
     fn end(&mut self, segment: &Segment, next: &Expected) -> Result<(), StorageError>;
 }
 
-/// Shows the segments that are not sealed, and with `sealed` the others in front of them. Gives what
-/// comes behind the last event.
+/// Shows the segments that are not sealed, and with `sealed` the others in front of them. Gives
+/// what comes behind the last event.
 fn show(
     disk: &dyn Disk,
     known: &Known,
@@ -310,13 +312,10 @@ fn show_one(
     visitor: &mut dyn Visitor,
 ) -> Result<Expected, StorageError> {
     visitor.begin(segment, &start)?;
-    let gap_mark = start.mark;
     let next = match segment.look(known, known_end) {
-        Some(looked) => looked.scan(start, &mut |piece| {
-            match segment.rescue(known, &piece) {
-                Some(half) => visitor.piece(segment, Piece::Half(&half)),
-                None => visitor.piece(segment, piece),
-            }
+        Some(looked) => looked.scan(start, &mut |piece| match segment.rescue(known, &piece) {
+            Some(half) => visitor.piece(segment, Piece::Half(&half)),
+            None => visitor.piece(segment, piece),
         })?,
         None => {
             let gap = Gap {
@@ -324,7 +323,7 @@ fn show_one(
                 end_offset: HEADER_LEN_BYTES,
                 first: start.position,
                 end: known_end,
-                mark: gap_mark,
+                mark: start.mark,
                 why: FormatError::Truncated("a segment"),
             };
             visitor.piece(segment, Piece::Gap(gap))?;
@@ -415,10 +414,7 @@ impl Visitor for Examiner {
 }
 
 /// Reads a whole log, however damaged, and says what is lost. Changes nothing.
-pub(crate) fn examine(
-    disk: &dyn Disk,
-    files: &[(String, u64)],
-) -> Result<Examined, LogOpenError> {
+pub(crate) fn examine(disk: &dyn Disk, files: &[(String, u64)]) -> Result<Examined, LogOpenError> {
     let known = Known::read(disk, files)?;
     examine_known(disk, &known)
 }
@@ -503,8 +499,8 @@ impl Visitor for Surveyor<'_> {
 }
 
 impl Shared {
-    /// Finds out where the events of a sealed segment are whose footer does not say it, in a log that
-    /// is only read. Whether that was to be found out.
+    /// Finds out where the events of a sealed segment are whose footer does not say it, in a log
+    /// that is only read. Whether that was to be found out.
     pub(super) fn rescue(&self, entry: &SealedSegment) -> Result<bool, StorageError> {
         let is_known = |live: &Live| live.facts.segment == entry.id;
         if !is_as_written(entry) || self.state.read().live.iter().any(is_known) {

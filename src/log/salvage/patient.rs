@@ -24,7 +24,9 @@ impl DiskFile for PatientFile {
         }
         let wide = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
         let left = self.0.len()?.saturating_sub(offset);
-        let len = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let len = buffer
+            .len()
+            .min(usize::try_from(left).unwrap_or(usize::MAX));
         let mut done = 0;
         while done < len {
             let at = offset + wide(done);

@@ -112,7 +112,13 @@ impl Looked<'_> {
             let halves = halves.iter();
             for half in halves.take_while(|half| acknowledged(half.header.first_position)) {
                 let header = &half.header;
-                gap(&mut at, header.place.offset, header.first_position, why, visit)?;
+                gap(
+                    &mut at,
+                    header.place.offset,
+                    header.first_position,
+                    why,
+                    visit,
+                )?;
                 visit(Piece::Half(half))?;
                 at.place.offset = half.end_offset;
                 at.position = header.end_position().max(at.position);
