@@ -69,6 +69,9 @@ pub(crate) struct Mended {
     pub(crate) lineage: Option<(Lineage, Lineage)>,
 }
 
+/// Is shown what was found, and gives files by their names.
+pub(crate) type Reporter<'a> = &'a mut dyn FnMut(&mut Examined) -> Vec<(String, Vec<u8>)>;
+
 /// How the names of what a repair has put aside begin.
 const ASIDE: &str = "damaged-";
 
@@ -81,7 +84,7 @@ pub(crate) fn mend(
     disk: &dyn Disk,
     host: &dyn Host,
     stamp: &str,
-    report: &mut dyn FnMut(&mut Examined) -> Vec<(String, Vec<u8>)>,
+    report: Reporter<'_>,
 ) -> Result<Mended, LogOpenError> {
     give_names_back(disk)?;
     let files = list(disk)?;
@@ -169,7 +172,7 @@ fn new_lineage(
 ) -> Result<(Lineage, Lineage), StorageError> {
     let next = Identity {
         lineage: Lineage(host.random_uuid()),
-        ..identity.clone()
+        ..*identity
     };
     let (draft, store) = (
         FileName::StoreDraft.to_string(),
@@ -245,7 +248,7 @@ impl<'a> Mender<'a> {
     ) -> Self {
         let manifest = Arc::new(known.manifest.clone());
         let report = RecoveryReport::default();
-        let mut survey = Survey::damaged(known.identity.clone(), manifest, report);
+        let mut survey = Survey::damaged(known.identity, manifest, report);
         // What the state file says; the units behind its place are applied when they are met.
         let _as_far_as_it_goes = survey.load_states(disk);
         Self {

@@ -508,7 +508,7 @@ impl Shared {
         }
         let manifest = self.manifest.current();
         let known = Known {
-            identity: self.identity.clone(),
+            identity: self.identity,
             manifest: (*manifest).clone(),
             manifest_damage: None,
             floor: None,
@@ -529,7 +529,7 @@ impl Shared {
         let report = RecoveryReport::default();
         let mut surveyor = Surveyor {
             disk: &*self.disk,
-            survey: Survey::damaged(known.identity.clone(), manifest, report),
+            survey: Survey::damaged(known.identity, manifest, report),
             facts: None,
         };
         show_one(&segment, &known, start, entry.end_position(), &mut surveyor)?;
@@ -553,7 +553,7 @@ pub(super) fn survey(disk: &dyn Disk, files: &[(String, u64)]) -> Result<Survey,
         known.manifest.next_segment += 1;
     }
     let manifest = Arc::new(known.manifest.clone());
-    let survey = Survey::damaged(known.identity.clone(), manifest, RecoveryReport::default());
+    let survey = Survey::damaged(known.identity, manifest, RecoveryReport::default());
     let mut surveyor = Surveyor {
         disk,
         survey,

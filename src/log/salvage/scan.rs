@@ -159,9 +159,8 @@ impl Looked<'_> {
                     ..at.mark
                 },
             };
-            let why = match walker.unit(&candidate)? {
-                Ok(_) => return Ok((halves, Some(candidate))),
-                Err(why) => why,
+            let Err(why) = walker.unit(&candidate)? else {
+                return Ok((halves, Some(candidate)));
             };
             let half = self.half_unit(walker, header, mark, why)?;
             at.place.offset = half.end_offset;
