@@ -27,13 +27,15 @@ pub fn run(input: &[u8]) {
 }
 
 pub fn seeds() -> Vec<Vec<u8>> {
-    let inputs: [&[&str]; 6] = [
+    let inputs: [&[&str]; 7] = [
         &["^order-[0-9]+$", "order-17", "Placed", "order-", "invoice-"],
         &["^(?!\\$).*", "$all", "$metadata", "$"],
         &["(a|b)*c{2,3}?", "ababcc", "x"],
         &["^(a+)+$", "aaaaaaaaaaaaaaaaaaaaaaaa!", "x", ""],
         &["(?i)\\p{Lu}(?<=x)y\\b", "XY", "\u{c9}t\u{e9}"],
         &["(\\w)\\1", "aa", "bb"],
+        // A condition on a group that is not there.
+        &["^(?(2)i)a", "$"],
     ];
     inputs.map(of_parts).into()
 }

@@ -51,6 +51,15 @@ impl Pattern {
             Err(error) => return Err(error.to_string()),
         };
         let tree = Expr::parse_tree(pattern).map_err(|_| refused.clone())?;
+        // It may ask for a group that the pattern does not have, and the library does not notice.
+        if holds(&tree.expr, &|part| {
+            matches!(
+                part,
+                Expr::Conditional { .. } | Expr::BackrefExistsCondition { .. }
+            )
+        }) {
+            return Err("it uses conditions, which are not supported".to_owned());
+        }
         let linear_parts = !holds(&tree.expr, &|part| matches!(part, Expr::Backref { .. }));
         let steps = way_steps(&tree.expr, linear_parts, false);
         if steps.is_none_or(|steps| steps > Self::WAY_STEPS_MAX) {
