@@ -20,6 +20,7 @@ use annal::protocol::{Answer, Request, WireError};
 use annal::{Append, ExpectedRevision, Position, Server, Store};
 use network::ask::*;
 use network::*;
+use tokio::io::AsyncWriteExt;
 
 fn users_of(store: &Store) -> Access {
     let options = AccessOptions {
@@ -425,12 +426,15 @@ async fn who_may_see_none_of_many_streams_keeps_nobody_waiting() {
         after: None,
         streams_max: 1,
     };
-    raw.send(1, &Request::ListStreams(list)).await;
     let at = PositionAt {
         seconds: 0,
         nanos: 0,
     };
-    raw.send(2, &Request::PositionAt(at)).await;
+    // Together, so that the second one is there before the first one's pages are through.
+    let mut both = Vec::new();
+    Request::ListStreams(list).put(1, &mut both);
+    Request::PositionAt(at).put(2, &mut both);
+    raw.socket.write_all(&both).await.unwrap();
     assert!(matches!(raw.next().await, (2, Answer::Position(_))));
     match raw.next().await {
         (1, Answer::StreamList(list)) => assert!(list.streams.is_empty() && !list.more),
