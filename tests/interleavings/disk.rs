@@ -59,6 +59,10 @@ impl Disk for SharedDisk {
         self.0.lock(name)
     }
 
+    fn lock_shared(&self, name: &str) -> io::Result<Box<dyn Debug + Send + Sync>> {
+        self.0.lock_shared(name)
+    }
+
     fn free_bytes(&self) -> io::Result<u64> {
         self.0.free_bytes()
     }
