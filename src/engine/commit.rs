@@ -159,9 +159,9 @@ impl Committer {
         &self.options
     }
 
-    /// Says how long readers pause for the sake of appends.
-    pub(super) fn pace(&self) -> &Pace {
-        &self.pace
+    /// How long somebody who has just read so much pauses for the sake of appends.
+    pub(super) fn pause_of_reader(&self, len_bytes: usize) -> Duration {
+        self.pace.pause(len_bytes, Instant::now())
     }
 
     fn prepare(&self, append: Append) -> Result<Prepared, AppendError> {

@@ -63,8 +63,8 @@ use crate::disk::{Disk, Host, OsDisk, OsHost, ReadOnlyDisk};
 use crate::index::{Index, IndexOptions, Step};
 use crate::log::{Log, LogOptions, Opened, RecoveryReport};
 use crate::model::{Append, Lineage, Position, Receipt, StateSpace, StoreId, Token};
+use crate::sync::Mutex;
 use crate::sync::thread::{self, JoinHandle, ThreadId};
-use crate::sync::{Instant, Mutex};
 use commit::{Committer, Parts};
 use committed::Committed;
 use keeper::{Bells, Next};
@@ -276,11 +276,7 @@ impl Store {
     /// [`StoreOptions::bulk_read_bytes_per_s`], so that appends come first.
     #[must_use]
     pub fn pause_of_reader(&self, len_bytes: usize) -> Duration {
-        self.0
-            .shared
-            .committer
-            .pace()
-            .pause(len_bytes, Instant::now())
+        self.0.shared.committer.pause_of_reader(len_bytes)
     }
 
     /// The position behind the last committed event: what a reader that starts now can see.

@@ -202,27 +202,9 @@ pub(super) fn survey(
     let floor = read_floor(disk, &manifest)?;
     check_sizes(files, &manifest)?;
     let mut survey = Survey {
-        identity,
         floor,
-        start: Expected {
-            place: Place {
-                segment: manifest.unsealed.first().copied().unwrap_or_default(),
-                offset: HEADER_LEN_BYTES,
-            },
-            position: manifest.sealed_end(),
-            mark: manifest.sealed.last().map_or(Mark::START, |last| last.mark),
-        },
-        manifest,
         before: before.map(Arc::new),
-        walked: Vec::new(),
-        spare: None,
-        torn: Vec::new(),
-        unwitnessed: None,
-        states: StateMap::default(),
-        states_from: None,
-        known_requests: None,
-        idle: IdleRequests::default(),
-        report: RecoveryReport::default(),
+        ..Survey::new(identity, manifest, RecoveryReport::default())
     };
     survey.report.clean_stop = survey.clean_end().is_some();
     survey.check_unnamed(disk, files)?;
@@ -298,8 +280,8 @@ fn check_sizes(files: &[(String, u64)], manifest: &ManifestData) -> Result<(), S
 }
 
 impl Survey {
-    /// What was found of a log of which not everything is whole.
-    pub(super) fn damaged(
+    /// What is known of a log by its manifest, before anything else of it was looked at.
+    pub(super) fn new(
         identity: Identity,
         manifest: Arc<ManifestData>,
         report: RecoveryReport,

@@ -356,22 +356,10 @@ impl Source<'_> {
             blocks: footer.blocks.clone(),
             leaves: footer.leaves.clone(),
         };
-        let (len_bytes, created, digest) = output.finish(footer.end_position(), &keys, &digests)?;
+        let sealed = output.finish(footer.end_position(), &keys, &digests, next)?;
         let synced = shared.disk.sync_directory();
         synced.map_err(|error| StorageError::io("sync the directory of", &name, error))?;
-        let keys_len = u32::try_from(keys.len()).unwrap_or(u32::MAX);
-        Ok(Some(SealedSegment {
-            len_bytes,
-            footer_offset: output.facts.end_offset + keys_len,
-            created,
-            digest,
-            rewrite: next.rewrite.map(|rewrite| Rewrite {
-                keys_len,
-                keys_checksum: checksum(&keys),
-                ..rewrite
-            }),
-            ..next
-        }))
+        Ok(Some(sealed))
     }
 }
 
@@ -526,13 +514,15 @@ impl<'a> Output<'a> {
         Ok(len)
     }
 
-    /// Writes the keys and the footer, and reads everything back.
+    /// Writes the keys and the footer, and reads everything back. Gives the entry of the segment
+    /// with what is known of the file now.
     pub(super) fn finish(
         &mut self,
         end: Position,
         keys: &[u8],
         digests: &ContentDigests,
-    ) -> Result<(u32, crate::format::footer::CreatedRange, Digest), StorageError> {
+        entry: SealedSegment,
+    ) -> Result<SealedSegment, StorageError> {
         fill(&mut self.facts, end);
         self.facts.mark = self.mark_behind;
         let (bytes, footer) = self.facts.footer(digests);
@@ -551,7 +541,19 @@ impl<'a> Output<'a> {
         };
         // Only a help against accidents: the store does without.
         let _mark_may_be_missing = self.file.set_read_only();
-        Ok((len_bytes, footer.created_range(), digest))
+        let keys_len = u32::try_from(keys.len()).unwrap_or(u32::MAX);
+        Ok(SealedSegment {
+            len_bytes,
+            footer_offset: self.facts.end_offset + keys_len,
+            created: footer.created_range(),
+            digest,
+            rewrite: entry.rewrite.map(|rewrite| Rewrite {
+                keys_len,
+                keys_checksum: checksum(keys),
+                ..rewrite
+            }),
+            ..entry
+        })
     }
 }
 

@@ -27,7 +27,6 @@
 //! lost: tokens from before the repair are refused. State records of lost units are as they were
 //! before.
 
-use std::io;
 use std::sync::Arc;
 
 use super::known::Known;
@@ -248,7 +247,7 @@ impl<'a> Mender<'a> {
     ) -> Self {
         let manifest = Arc::new(known.manifest.clone());
         let report = RecoveryReport::default();
-        let mut survey = Survey::damaged(known.identity, manifest, report);
+        let mut survey = Survey::new(known.identity, manifest, report);
         // What the state file says; the units behind its place are applied when they are met.
         let _as_far_as_it_goes = survey.load_states(disk);
         Self {
@@ -474,31 +473,17 @@ impl Visitor for Mender<'_> {
         let mark = segment.entry.as_ref().map_or(next.mark, |it| it.mark);
         output.set_mark_behind(mark);
         let keys = Self::removed_keys(segment);
-        let (len_bytes, created, digest) = output.finish(end, &keys, &digests)?;
-        let keys_len = u32::try_from(keys.len()).unwrap_or(u32::MAX);
-        if len_bytes == 0 {
-            let error = io::Error::other("nothing was written");
-            return Err(StorageError::io("write again", &segment.name, error));
-        }
+        let sealed = output.finish(end, &keys, &digests, entry)?;
         self.replaced.push(segment.name.to_string());
-        if end == entry.first_position && segment.entry.is_none() {
+        if end == sealed.first_position && segment.entry.is_none() {
             // A spare, or one of which only its header is there: nobody needs it.
-            let _stays = self.disk.remove(&entry.file_name().to_string());
+            let _stays = self.disk.remove(&sealed.file_name().to_string());
             return Ok(());
         }
         self.sealed.push(SealedSegment {
             events: output.facts.events,
-            len_bytes,
-            footer_offset: output.facts.end_offset + keys_len,
-            created,
             mark,
-            digest,
-            rewrite: entry.rewrite.map(|rewrite| Rewrite {
-                keys_len,
-                keys_checksum: checksum(&keys),
-                ..rewrite
-            }),
-            ..entry
+            ..sealed
         });
         Ok(())
     }

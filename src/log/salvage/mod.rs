@@ -529,7 +529,7 @@ impl Shared {
         let report = RecoveryReport::default();
         let mut surveyor = Surveyor {
             disk: &*self.disk,
-            survey: Survey::damaged(known.identity, manifest, report),
+            survey: Survey::new(known.identity, manifest, report),
             facts: None,
         };
         show_one(&segment, &known, start, entry.end_position(), &mut surveyor)?;
@@ -553,7 +553,7 @@ pub(super) fn survey(disk: &dyn Disk, files: &[(String, u64)]) -> Result<Survey,
         known.manifest.next_segment += 1;
     }
     let manifest = Arc::new(known.manifest.clone());
-    let survey = Survey::damaged(known.identity, manifest, RecoveryReport::default());
+    let survey = Survey::new(known.identity, manifest, RecoveryReport::default());
     let mut surveyor = Surveyor {
         disk,
         survey,
