@@ -36,6 +36,8 @@ mod native;
 mod process;
 #[path = "hostile_network/refused.rs"]
 mod refused;
+#[path = "hostile_network/senders.rs"]
+mod senders;
 #[path = "hostile_network/witness.rs"]
 mod witness;
 

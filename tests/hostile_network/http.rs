@@ -10,77 +10,37 @@ use http_body_util::StreamBody;
 use hyper::body::Frame;
 use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{Held, Place, dial};
-use crate::dice::Dice;
+use super::{Held, Place, dial, senders};
 use crate::mutate::mutation;
 
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const REQUEST: &[u8] = b"POST /subscriptions/a/b/replayParked HTTP/1.1\r\nhost: a\r\n\
     content-length: 5\r\n\r\nabcde";
-/// How long the end of a connection is awaited that need not end.
-const SHORT: Duration = Duration::from_millis(100);
 
 pub(super) type Messages = StreamBody<ReceiverStream<Result<Frame<Bytes>, Infallible>>>;
 
 /// Beginnings of both protocols, each cut off at each of its bytes, and nothing behind them.
 pub(super) async fn half_said(place: Place) -> Held {
-    let mut held = Vec::new();
-    for said in [PREFACE, REQUEST] {
-        for len in 0..said.len() * place.scale {
-            let mut socket = TcpStream::connect(place.http).await.unwrap();
-            socket.write_all(&said[..len % said.len()]).await.unwrap();
-            held.push(socket);
-        }
-    }
-    Held::of(held)
+    senders::half_said(place.http, place, &[PREFACE, REQUEST]).await
 }
 
 /// Requests a byte at a time, again and again.
 pub(super) async fn dribbled(place: Place) -> Held {
-    let mut tasks = JoinSet::new();
-    for number in 0..4 * place.scale {
-        let bytes = [REQUEST.to_vec(), two_frames()][number % 2].clone();
-        tasks.spawn(async move {
-            loop {
-                let mut socket = dial(place.http).await;
-                for byte in &bytes {
-                    if socket.write_all(&[*byte]).await.is_err() {
-                        break;
-                    }
-                    yield_now().await;
-                }
-            }
-        });
-    }
-    Held::of(tasks)
+    senders::dribbled(place.http, place, &[REQUEST.to_vec(), two_frames()])
 }
 
 /// Requests of both protocols with mutations.
 pub(super) async fn mutated(place: Place) -> Held {
-    let send = move |number: u64| async move {
-        let mut dice = Dice::new(place.seed.wrapping_add(number));
-        let bytes = mutation(&[REQUEST.to_vec(), two_frames(), two_frames()], &mut dice);
-        let mut socket = dial(place.http).await;
-        let _cut = timeout(SHORT, socket.write_all(&bytes)).await;
-        let _gone = socket.shutdown().await;
-        let _told = timeout(SHORT, socket.read_to_end(&mut Vec::new())).await;
-    };
-    for number in 0..place.mutations {
-        send(number).await;
-    }
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        for number in place.mutations.. {
-            send(number).await;
-        }
-    });
-    Held::of(tasks)
+    senders::diced(place.http, place, |dice| {
+        mutation(&[REQUEST.to_vec(), two_frames(), two_frames()], dice)
+    })
+    .await
 }
 
 /// Settings and pings without end, whose answers nobody reads.

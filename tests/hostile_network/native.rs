@@ -2,18 +2,17 @@
 //! dropped.
 
 use std::slice::from_ref;
-use std::time::Duration;
 
 use annal::model::{EventFilter, FilterTarget};
 use annal::protocol::message::*;
 use annal::protocol::{Request, frame};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::task::{JoinSet, yield_now};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::senders::{self, SHORT};
 use super::{Held, Place, dial};
-use crate::dice::Dice;
 use crate::mutate::mutation;
 use crate::network::ask::{append, read, subscribe};
 use crate::network::{Raw, hello, some_events};
@@ -31,13 +30,7 @@ pub(super) async fn silent(place: Place) -> Held {
 /// Hellos that end in the middle, one after each of their bytes.
 pub(super) async fn half_said(place: Place) -> Held {
     let said = framed(1, &Request::Hello(hello()));
-    let mut held = Vec::new();
-    for len in 0..said.len() * place.scale {
-        let mut socket = TcpStream::connect(place.native).await.unwrap();
-        socket.write_all(&said[..len % said.len()]).await.unwrap();
-        held.push(socket);
-    }
-    Held::of(held)
+    senders::half_said(place.native, place, &[&said]).await
 }
 
 /// Frames that are announced as long as any can be, or longer, of which no more comes than makes
@@ -61,30 +54,14 @@ pub(super) async fn oversized(place: Place) -> Held {
 
 /// Whole sessions a byte at a time, again and again.
 pub(super) async fn dribbled(place: Place) -> Held {
-    let bytes = session().concat();
-    let mut tasks = JoinSet::new();
-    for _ in 0..4 * place.scale {
-        let bytes = bytes.clone();
-        tasks.spawn(async move {
-            loop {
-                let mut socket = dial(place.native).await;
-                for byte in &bytes {
-                    if socket.write_all(&[*byte]).await.is_err() {
-                        break;
-                    }
-                    yield_now().await;
-                }
-            }
-        });
-    }
-    Held::of(tasks)
+    senders::dribbled(place.native, place, &[session().concat()])
 }
 
 /// Sessions with mutations, as many as the place says at least, and more while it is held.
 pub(super) async fn mutated(place: Place) -> Held {
     let seeds = session();
     let whole = seeds.concat();
-    sent_again_and_again(place, move |dice| {
+    senders::diced(place.native, place, move |dice| {
         let bytes = [mutation(&seeds, dice), mutation(from_ref(&whole), dice)];
         let hello = framed(1, &Request::Hello(hello()));
         [&hello[..], &bytes[dice.index(2)]].concat()
@@ -95,7 +72,7 @@ pub(super) async fn mutated(place: Place) -> Held {
 /// Whole frames in any order, any number of times, under numbers that meet.
 pub(super) async fn reordered(place: Place) -> Held {
     let frames = session();
-    sent_again_and_again(place, move |dice| {
+    senders::diced(place.native, place, move |dice| {
         let mut bytes = framed(1, &Request::Hello(hello()));
         for _ in 0..dice.below(40) {
             let mut frame = frames[dice.index(frames.len())].clone();
@@ -193,37 +170,6 @@ pub(super) async fn abandoned(place: Place) -> Held {
             }
         });
     }
-    Held::of(tasks)
-}
-
-/// How long the end of a connection is awaited that need not end.
-const SHORT: Duration = Duration::from_millis(100);
-
-async fn sent_again_and_again(
-    place: Place,
-    bytes: impl Fn(&mut Dice) -> Vec<u8> + Clone + Send + 'static,
-) -> Held {
-    let send = move |number: u64| {
-        let bytes = bytes.clone();
-        async move {
-            let mut dice = Dice::new(place.seed.wrapping_add(number));
-            let bytes = bytes(&mut dice);
-            let mut socket = dial(place.native).await;
-            // The server may close before it has heard all.
-            let _cut = timeout(SHORT, socket.write_all(&bytes)).await;
-            let _gone = socket.shutdown().await;
-            let _told = timeout(SHORT, socket.read_to_end(&mut Vec::new())).await;
-        }
-    };
-    for number in 0..place.mutations {
-        send(number).await;
-    }
-    let mut tasks = JoinSet::new();
-    tasks.spawn(async move {
-        for number in place.mutations.. {
-            send(number).await;
-        }
-    });
     Held::of(tasks)
 }
 
