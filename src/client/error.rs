@@ -9,7 +9,7 @@ use crate::format::FormatError;
 use crate::model::{
     ExpectedRevision, InvalidText, Lineage, Position, StoreId, StreamHead, StreamName, Token,
 };
-use crate::protocol::WireError;
+use crate::protocol::{StorageKind, WireError};
 use crate::tls::HandshakeError;
 
 /// Why there is no connection.
@@ -140,6 +140,10 @@ pub enum AppendError {
     /// The store does not write; the append is certainly not in the log.
     #[error("{0}")]
     Storage(String),
+    /// The disk of the server is full; the append is certainly not in the log. The server writes
+    /// again when there is room.
+    #[error("{0}")]
+    DiskFull(String),
     /// The server refused for a reason that has to do with the connection.
     #[error(transparent)]
     Server(WireError),
@@ -333,6 +337,10 @@ impl From<WireError> for AppendError {
             WireError::Busy => Self::Busy,
             WireError::IndexRebuilding { done, of } => Self::IndexRebuilding { done, of },
             WireError::Unknown(problem) => Self::Unknown(problem),
+            WireError::Storage {
+                kind: StorageKind::Full,
+                text,
+            } => Self::DiskFull(text),
             WireError::Storage { text, .. } => Self::Storage(text),
             WireError::Denied(text) => Self::Denied(text),
             other => Self::Server(other),

@@ -5,10 +5,14 @@
 //! without a timer. Whoever holds the log's writer commits: the committer's thread, or a caller who
 //! finds nobody doing it and is spared two wake-ups. A failed write or sync poisons the
 //! store: the unit's own requests are answered `Unknown`, the ones behind it are certainly refused,
-//! and nothing is ever retried.
+//! and nothing is ever retried. Only a unit for which the disk has no space is held and written
+//! again: see `held.rs`.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+mod admit;
+mod answer;
+mod held;
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,38 +21,16 @@ use super::error::AppendError;
 use super::keeper::Bells;
 use super::options::{Background, StoreOptions};
 use super::pace::Pace;
-use super::prepare::{Prepared, prepare};
-use super::resolve::{Resolution, Resolved, Resolver};
-use super::stage::Outcome;
+use super::resolve::Resolution;
 use super::stats::Counters;
 use crate::disk::Host;
-use crate::format::unit::StateRecord;
 use crate::index::{Index, Step};
-use crate::log::{Log, LogWriter, StorageError, UnitBuffer, state_len_bytes};
-use crate::model::Timestamp;
-use crate::model::{Append, Receipt};
+use crate::log::{Log, LogWriter, StorageError, UnitBuffer};
+use crate::model::{Append, Position, Receipt};
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Condvar, Instant, Mutex, MutexGuard};
-
-/// Told how a request ended.
-pub(super) type Done = Box<dyn FnOnce(Result<Receipt, AppendError>) + Send>;
-
-/// A request on its way.
-struct Work {
-    prepared: Prepared,
-    done: Done,
-}
-
-/// An answer that waits for the unit it belongs to.
-enum Answer {
-    Receipt(Receipt, Done),
-    /// A refusal whose grounds are in the unit, or in front of it.
-    Refusal(AppendError, Done),
-    Again(Box<Work>),
-}
-
-/// An answer that waits for nothing.
-type Ready = (Done, Result<Receipt, AppendError>);
+use crate::sync::{Condvar, Instant, Mutex};
+use answer::{Answer, Promise, Slot, Work};
+use held::Held;
 
 /// Everything that staging changes, under one short lock.
 struct Stage {
@@ -63,12 +45,25 @@ struct Stage {
     /// The memory that the state records will take that are staged and not yet durable, in bytes,
     /// at most.
     states_len_bytes: u64,
+    /// The unit for which the disk has no space. What is staged behind it waits for it.
+    held: Option<Held>,
     /// Why nothing is taken any more.
     stopped: Option<StorageError>,
     /// Whether the committer's thread sleeps and must be woken.
     idle: bool,
     /// Whether the committer's thread is to end.
     ending: bool,
+}
+
+/// What is to be told of a unit when it is durable.
+#[derive(Clone, Copy, Debug)]
+struct UnitFacts {
+    end: Position,
+    events: u64,
+    len_bytes: usize,
+    requests: usize,
+    states_len_bytes: u64,
+    time_us: i64,
 }
 
 /// What a committer is made of.
@@ -131,6 +126,7 @@ impl Committer {
             waiting_len_bytes: 0,
             going_round: 0,
             states_len_bytes: 0,
+            held: None,
             stopped: None,
             idle: false,
             ending: false,
@@ -164,22 +160,6 @@ impl Committer {
         self.pace.pause(len_bytes, Instant::now())
     }
 
-    fn prepare(&self, append: Append) -> Result<Prepared, AppendError> {
-        match self.options.read_only {
-            true => Err(StorageError::ReadOnly.into()),
-            false => prepare(append, &self.options),
-        }
-    }
-
-    /// Takes a request and returns before it is durable. Somebody must see to it that it is
-    /// committed: by [`Self::wake`] or [`Self::commit_within`].
-    pub(super) fn enqueue(&self, append: Append, done: Done) {
-        match self.prepare(append) {
-            Err(error) => self.tell(done, Err(error)),
-            Ok(prepared) => self.admit(Work { prepared, done }),
-        }
-    }
-
     /// Commits what came in, on this thread, if nobody does that already, the last commit took no
     /// longer than `within`, and it had one request: for many the committer's thread makes larger
     /// units. That thread does the rest.
@@ -195,6 +175,7 @@ impl Committer {
 
     /// Takes a request and returns when it is durable or refused.
     pub(super) fn append(&self, append: Append) -> Result<Receipt, AppendError> {
+        self.look_for_room();
         let prepared = self.prepare(append);
         let prepared = prepared.inspect_err(|_| self.counters.refused())?;
         let slot = Arc::new(Slot::default());
@@ -241,171 +222,11 @@ impl Committer {
         }
     }
 
-    /// Resolves a request and stages it, or puts it in the queue.
-    fn admit(&self, work: Work) {
-        let ready = match self.resolve(&work.prepared) {
-            Err(answer) => Some((work.done, answer)),
-            Ok(resolution) => self.enter(&mut self.stage.lock(), Box::new(work), resolution),
-        };
-        if let Some((done, answer)) = ready {
-            self.tell(done, answer);
-        }
-    }
-
-    /// The same for a request that went round: it goes in front of all that wait.
-    fn admit_again(&self, work: Work) {
-        let resolved = self.resolve(&work.prepared);
-        let ready = {
-            let mut stage = self.stage.lock();
-            stage.going_round = stage.going_round.saturating_sub(1);
-            match (resolved, stage.stopped.clone()) {
-                (Err(answer), _) => Some((work.done, answer)),
-                (Ok(_), Some(error)) => Some((work.done, Err(AppendError::Storage(error)))),
-                (Ok(resolution), None) => self.stage_one(&mut stage, Box::new(work), &resolution),
-            }
-        };
-        if let Some((done, answer)) = ready {
-            self.tell(done, answer);
-        }
-    }
-
-    /// What is known of a request's streams, or its answer.
-    fn resolve(
-        &self,
-        prepared: &Prepared,
-    ) -> Result<Box<Resolution>, Result<Receipt, AppendError>> {
-        let resolver = Resolver {
-            log: &self.log,
-            index: &self.index,
-            committed: self.committed.end(),
-        };
-        match resolver.resolve(prepared) {
-            Err(error) => Err(Err(error)),
-            Ok(Resolved::Repeated(receipt)) => Err(Ok(receipt)),
-            Ok(Resolved::Ready(resolution)) => Ok(resolution),
-        }
-    }
-
-    fn enter(
-        &self,
-        stage: &mut MutexGuard<'_, Stage>,
-        work: Box<Work>,
-        resolution: Box<Resolution>,
-    ) -> Option<Ready> {
-        if let Some(error) = &stage.stopped {
-            return Some((work.done, Err(AppendError::Storage(error.clone()))));
-        }
-        let in_turn = stage.waiting.is_empty() && stage.going_round == 0;
-        if in_turn && self.has_room(stage, work.prepared.len_bytes) {
-            return self.stage_one(stage, work, &resolution);
-        }
-        let len_bytes = stage
-            .waiting_len_bytes
-            .saturating_add(work.prepared.len_bytes);
-        let full = stage.waiting.len() >= self.options.waiting_requests_max
-            || len_bytes > self.options.waiting_len_bytes_max;
-        if full {
-            return Some((work.done, Err(AppendError::Busy)));
-        }
-        stage.waiting_len_bytes = len_bytes;
-        stage.waiting.push_back((work, resolution));
-        None
-    }
-
-    fn has_room(&self, stage: &Stage, len_bytes: usize) -> bool {
-        let fits = stage.unit.is_empty()
-            || stage.unit.len_bytes().saturating_add(len_bytes) <= self.options.unit_len_bytes;
-        fits && !self.index.is_full()
-    }
-
-    fn stage_one(
-        &self,
-        stage: &mut Stage,
-        work: Box<Work>,
-        resolution: &Resolution,
-    ) -> Option<Ready> {
-        let states_len_bytes = match self.states_fit(stage, &work.prepared.states) {
-            Ok(len_bytes) => len_bytes,
-            Err(error) => return Some((work.done, Err(error))),
-        };
-        let now = Timestamp::from_micros(self.host.now_us());
-        let mut index = self.index.stage();
-        let request = (&work.prepared, resolution);
-        match super::stage::stage(
-            &mut stage.unit,
-            &mut index,
-            self.log.identity(),
-            now,
-            request,
-        ) {
-            Outcome::Staged(receipt) => {
-                stage.states_len_bytes += states_len_bytes;
-                stage.answers.push(Answer::Receipt(receipt, work.done));
-            }
-            Outcome::Refused(error) => stage.answers.push(Answer::Refusal(error, work.done)),
-            Outcome::Again => {
-                stage.going_round += 1;
-                stage.answers.push(Answer::Again(work));
-            }
-            Outcome::Answered(answer) => return Some((work.done, answer)),
-        }
-        None
-    }
-
-    /// The memory that these records take, if all that will be durable with them is within the
-    /// limit. What is staged is counted as if it replaced nothing, so a store that is nearly full
-    /// may refuse what would have fitted. To remove a record is always allowed.
-    fn states_fit(&self, stage: &Stage, states: &[StateRecord]) -> Result<u64, AppendError> {
-        if states.is_empty() {
-            return Ok(0);
-        }
-        let len_bytes = |state: &StateRecord, value: &[u8]| state_len_bytes(&state.key, value);
-        let values = states
-            .iter()
-            .filter_map(|state| Some((state, state.value.as_deref()?)));
-        let added: u64 = values
-            .clone()
-            .map(|(state, value)| len_bytes(state, value))
-            .sum();
-        let mut replaced = 0;
-        let mut keys = BTreeSet::new();
-        for (state, _) in values {
-            if keys.insert((state.space, &state.key))
-                && let Some(old) = self.log.state(state.space, &state.key)
-            {
-                replaced += len_bytes(state, &old);
-            }
-        }
-        let max = self.options.state_memory_bytes;
-        let held = self.log.states_len_bytes() + stage.states_len_bytes;
-        match held + added <= max + replaced || added == 0 {
-            true => Ok(added),
-            false => Err(AppendError::OverLimit {
-                what: "the memory for state records, in bytes,",
-                value: held + added - replaced,
-                max,
-            }),
-        }
-    }
-
-    /// Stages as many of the waiting requests as there is room for.
-    fn let_in(&self, stage: &mut MutexGuard<'_, Stage>) -> Vec<Ready> {
-        let mut ready = Vec::new();
-        while let Some((work, _)) = stage.waiting.front() {
-            let len_bytes = work.prepared.len_bytes;
-            if stage.going_round > 0 || !self.has_room(stage, len_bytes) {
-                break;
-            }
-            if let Some((work, resolution)) = stage.waiting.pop_front() {
-                stage.waiting_len_bytes = stage.waiting_len_bytes.saturating_sub(len_bytes);
-                ready.extend(self.stage_one(stage, work, &resolution));
-            }
-        }
-        ready
-    }
-
     /// Commits what is staged. Returns whether there was anything.
     fn commit_once(&self, writer: &mut Option<LogWriter>) -> bool {
+        if let Some(went_on) = self.write_held(writer) {
+            return went_on;
+        }
         let (unit, answers, ready, states_len_bytes) = {
             let mut stage = self.stage.lock();
             let mut ready = self.let_in(&mut stage);
@@ -425,14 +246,28 @@ impl Committer {
         };
         let mut ready = ready;
         self.answer_all(&mut ready);
+        let facts = UnitFacts {
+            end: unit.end_position(),
+            events: unit.end_position().0 - unit.first_position().0,
+            len_bytes: unit.len_bytes(),
+            requests: answers.len(),
+            states_len_bytes,
+            time_us: self.host.now_us().max(self.committed.time_us()),
+        };
+        let began = Instant::now();
         let written = match writer {
             None => Err(StorageError::Closed),
             Some(_) if unit.is_empty() => Ok(()),
-            Some(writer) => self.write(writer, unit, answers.len()),
+            Some(writer) => writer.commit(unit, facts.time_us).map(|end| {
+                debug_assert_eq!(end, facts.end);
+                self.publish(&facts, began);
+            }),
         };
-        if states_len_bytes > 0 {
-            self.stage.lock().states_len_bytes -= states_len_bytes;
+        if let Err(error @ StorageError::Full(_)) = written {
+            self.hold(error, facts, answers);
+            return true;
         }
+        self.forget_states(&facts);
         match written {
             Ok(()) => self.answer(answers),
             Err(error) => self.poison(error, answers),
@@ -440,101 +275,28 @@ impl Committer {
         true
     }
 
-    fn write(
-        &self,
-        writer: &mut LogWriter,
-        unit: UnitBuffer,
-        requests: usize,
-    ) -> Result<(), StorageError> {
-        let time_us = self.host.now_us().max(self.committed.time_us());
-        let end = unit.end_position();
-        let (events, len_bytes) = (end.0 - unit.first_position().0, unit.len_bytes());
-        let began = Instant::now();
-        writer.commit(unit, time_us)?;
+    /// The state records of a unit are durable, or will never be.
+    fn forget_states(&self, facts: &UnitFacts) {
+        if facts.states_len_bytes > 0 {
+            self.stage.lock().states_len_bytes -= facts.states_len_bytes;
+        }
+    }
+
+    /// Makes a unit visible that is durable, and whose writing began then.
+    fn publish(&self, facts: &UnitFacts, began: Instant) {
         let took = began.elapsed();
-        self.counters.committed(events, len_bytes, took);
-        self.pace.committed(requests, began + took);
-        let lone_us = match requests {
+        self.counters.committed(facts.events, facts.len_bytes, took);
+        self.pace.committed(facts.requests, began + took);
+        let lone_us = match facts.requests {
             0..=1 => u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             _ => u64::MAX,
         };
         self.lone_commit_us.store(lone_us, Ordering::Relaxed);
-        self.committed.publish(end, time_us);
+        self.committed.publish(facts.end, facts.time_us);
         self.bells.log.ring();
         if self.index.wants_flush() || self.log.wants_checkpoint() {
             self.bells.index.ring();
         }
-        Ok(())
-    }
-
-    fn answer(&self, answers: Vec<Answer>) {
-        let is_receipt = |answer: &&Answer| matches!(answer, Answer::Receipt(..));
-        self.counters
-            .acknowledged(answers.iter().filter(is_receipt).count());
-        let mut again = Vec::new();
-        for answer in answers {
-            match answer {
-                Answer::Receipt(receipt, done) => self.tell(done, Ok(receipt)),
-                Answer::Refusal(error, done) => self.tell(done, Err(error)),
-                Answer::Again(work) => again.push(*work),
-            }
-        }
-        if !again.is_empty() {
-            self.again.lock().extend(again);
-            self.again_arrived.notify_one();
-        }
-    }
-
-    fn poison(&self, error: StorageError, answers: Vec<Answer>) {
-        let stopped = self.stop_with(&error);
-        for answer in answers {
-            match answer {
-                Answer::Receipt(_, done) | Answer::Refusal(_, done) => {
-                    self.tell(done, Err(AppendError::Unknown(error.clone())));
-                }
-                Answer::Again(work) => {
-                    self.tell(work.done, Err(AppendError::Storage(stopped.clone())));
-                }
-            }
-        }
-    }
-
-    /// Takes nothing any more, and refuses what is not being written: that is certainly not in the
-    /// log. Gives what it is refused with.
-    fn stop_with(&self, error: &StorageError) -> StorageError {
-        let stopped = match error.clone() {
-            error @ (StorageError::Poisoned(_) | StorageError::Closed) => error,
-            error => StorageError::Poisoned(Arc::new(error)),
-        };
-        let behind = {
-            let mut stage = self.stage.lock();
-            stage.stopped = Some(stopped.clone());
-            stage.unit = UnitBuffer::new(self.committed.end());
-            std::mem::take(&mut stage.answers)
-        };
-        for answer in behind {
-            let done = match answer {
-                Answer::Receipt(_, done) | Answer::Refusal(_, done) => done,
-                Answer::Again(work) => work.done,
-            };
-            self.tell(done, Err(AppendError::Storage(stopped.clone())));
-        }
-        self.refuse_waiting(&stopped);
-        stopped
-    }
-
-    /// Refuses the requests that wait for room. Whether there were any.
-    pub(super) fn refuse_waiting(&self, error: &StorageError) -> bool {
-        let waiting = {
-            let mut stage = self.stage.lock();
-            stage.waiting_len_bytes = 0;
-            std::mem::take(&mut stage.waiting)
-        };
-        let any = !waiting.is_empty();
-        for (work, _) in waiting {
-            self.tell(work.done, Err(AppendError::Storage(error.clone())));
-        }
-        any
     }
 
     /// A step of the background work failed. A disk without space may get some, so only what waits
@@ -548,7 +310,7 @@ impl Committer {
             self.stop_with(&error);
             return true;
         }
-        let refused = self.index.is_full() && self.refuse_waiting(&error);
+        let refused = self.index.is_full() && self.refuse_waiting(&error.clone().or_full());
         *self.failure.lock() = Some(error);
         refused
     }
@@ -558,9 +320,10 @@ impl Committer {
         *self.failure.lock() = None;
     }
 
-    /// What stopped the store, or what the background work fails with.
+    /// What stopped the store, why it waits for space, or what the background work fails with.
     pub(super) fn failure(&self) -> Option<StorageError> {
-        self.stopped().or_else(|| self.failure.lock().clone())
+        let failure = self.stopped().or_else(|| self.held());
+        failure.or_else(|| self.failure.lock().clone())
     }
 
     /// Sends every request round again whose grounds have become durable.
@@ -574,6 +337,9 @@ impl Committer {
     }
 
     fn has_work(&self, stage: &Stage) -> bool {
+        if let Some(held) = &stage.held {
+            return held.is_due();
+        }
         let waiting = !stage.waiting.is_empty() && stage.going_round == 0 && !self.index.is_full();
         !stage.unit.is_empty() || !stage.answers.is_empty() || waiting
     }
@@ -604,7 +370,7 @@ impl Committer {
                 return;
             }
             stage.idle = true;
-            self.work.wait(&mut stage);
+            self.rest(&mut stage);
             stage.idle = false;
         }
     }
@@ -641,6 +407,9 @@ impl Committer {
             let mut stage = self.stage.lock();
             stage.stopped.get_or_insert(StorageError::Closed);
             stage.ending = true;
+            if let Some(held) = &mut stage.held {
+                held.set_due();
+            }
             self.work.notify_all();
         }
         let _again = self.again.lock();
@@ -655,59 +424,5 @@ impl Committer {
     /// The failure that stopped the store, if one did.
     pub(super) fn stopped(&self) -> Option<StorageError> {
         self.stage.lock().stopped.clone()
-    }
-
-    fn answer_all(&self, ready: &mut Vec<Ready>) {
-        for (done, answer) in ready.drain(..) {
-            self.tell(done, answer);
-        }
-    }
-
-    /// Gives an answer. Who panics over it has said so, and does not take the others' answers with
-    /// him.
-    fn tell(&self, done: Done, answer: Result<Receipt, AppendError>) {
-        if answer.is_err() {
-            self.counters.refused();
-        }
-        let _panicked = catch_unwind(AssertUnwindSafe(|| done(answer)));
-    }
-}
-
-/// That a slot will be filled: also where the answer is lost with a thread that panicked.
-struct Promise(Arc<Slot>);
-
-impl Drop for Promise {
-    fn drop(&mut self) {
-        let lost = || Err(AppendError::Unknown(StorageError::Closed));
-        self.0.answer.lock().get_or_insert_with(lost);
-        self.0.filled.notify_one();
-    }
-}
-
-/// Where a blocking caller finds its answer.
-#[derive(Default)]
-struct Slot {
-    answer: Mutex<Option<Result<Receipt, AppendError>>>,
-    filled: Condvar,
-}
-
-impl Slot {
-    fn fill(&self, answer: Result<Receipt, AppendError>) {
-        *self.answer.lock() = Some(answer);
-        self.filled.notify_one();
-    }
-
-    fn take(&self) -> Option<Result<Receipt, AppendError>> {
-        self.answer.lock().take()
-    }
-
-    fn wait(&self) -> Result<Receipt, AppendError> {
-        let mut answer = self.answer.lock();
-        loop {
-            if let Some(answer) = answer.take() {
-                return answer;
-            }
-            self.filled.wait(&mut answer);
-        }
     }
 }

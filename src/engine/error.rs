@@ -102,12 +102,15 @@ pub enum AppendError {
         of: u64,
     },
     /// The disk failed while the append was being written. It is in the log as a whole, or not at
-    /// all; only opening the store again tells. Sending it again with the same ids is safe.
+    /// all; only opening the store again tells. Sending it again with the same ids is safe. With
+    /// [`StorageError::Full`] the store goes on by itself when the disk has space, and the append
+    /// is made then, unless the store is closed or the process ends before.
     #[error(
         "the disk failed while this append was written; whether it is in the log is unknown: {0}"
     )]
     Unknown(StorageError),
-    /// The store does not write; the append is certainly not in the log.
+    /// The store does not write; the append is certainly not in the log. With
+    /// [`StorageError::Full`] it writes again when the disk has space.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }

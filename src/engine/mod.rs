@@ -399,7 +399,8 @@ impl Store {
     /// is left. For stores that were opened with [`Background::Manual`].
     ///
     /// # Errors
-    /// The first failure of a step.
+    /// The first failure of a step; [`StorageError::Full`] while the disk has no space for what is
+    /// to be committed.
     pub fn maintain(&self) -> Result<(), StorageError> {
         let shared = &self.0.shared;
         loop {
@@ -412,13 +413,13 @@ impl Store {
                 })?;
             if !committed && log != Next::Now && index != Next::Now {
                 shared.committer.background_recovered();
-                return Ok(());
+                return shared.committer.held().map_or(Ok(()), Err);
             }
         }
     }
 
-    /// What stopped the store, or else what the background work has failed with and tries again:
-    /// a disk without space.
+    /// What stopped the store; or else what it tries again, as it does while the disk has no space:
+    /// to commit ([`StorageError::Full`]), or its background work.
     #[must_use]
     pub fn failure(&self) -> Option<StorageError> {
         self.0.shared.committer.failure()
@@ -493,7 +494,9 @@ impl Shared {
             return Ok(());
         }
         while self.index.flush(self.committed.end(), true)? == Step::Worked {}
-        writer.close(&self.log)
+        writer.close(&self.log)?;
+        // Its requests were told that nobody knows; now it is certain that they are not in the log.
+        self.committer.held().map_or(Ok(()), Err)
     }
 
     /// Answers everything that was accepted, also what waits for the index.

@@ -247,6 +247,7 @@ pub(super) fn of_storage(error: &StorageError) -> Status {
         StorageError::Closed => not_ready(),
         // No trailer that clients know fits: they would look for another node, and there is none.
         StorageError::ReadOnly => Status::failed_precondition(error.to_string()),
+        StorageError::Full(_) => Status::resource_exhausted(error.to_string()),
         StorageError::Io { .. } | StorageError::Poisoned(_) => {
             Status::unavailable(error.to_string())
         }

@@ -43,6 +43,9 @@ pub enum StorageError {
         /// The length it must have, in bytes.
         len_bytes: u64,
     },
+    /// The disk has no space for what is to be written. The store writes again when it has.
+    #[error("the disk is full, and the store writes nothing until it has room: {0}")]
+    Full(Arc<Self>),
     /// An earlier write or sync failed. The store takes no more appends until it is opened again;
     /// only then is it known what reached the disk.
     #[error("the store stopped writing after a failure; open it again to go on ({0})")]
@@ -73,7 +76,19 @@ impl StorageError {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
             )
         };
-        matches!(self, Self::Io { source, .. } if full(source.kind()))
+        match self {
+            Self::Io { source, .. } => full(source.kind()),
+            Self::Full(_) => true,
+            _ => false,
+        }
+    }
+
+    /// This error as the answer to an append: [`Self::Full`] if it is for want of space.
+    pub(crate) fn or_full(self) -> Self {
+        match self {
+            Self::Io { .. } if self.is_for_want_of_space() => Self::Full(Arc::new(self)),
+            other => other,
+        }
     }
 
     /// Damage found in a file.
@@ -115,6 +130,7 @@ impl From<StorageError> for LogOpenError {
             } => Self::NewerFormat(what),
             StorageError::Damaged { .. } | StorageError::Missing { .. } => Self::Damaged(error),
             StorageError::Io { .. }
+            | StorageError::Full(_)
             | StorageError::Poisoned(_)
             | StorageError::Closed
             | StorageError::ReadOnly => Self::Storage(error),

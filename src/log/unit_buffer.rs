@@ -22,6 +22,7 @@ pub(crate) struct UnitBuffer {
 }
 
 /// A unit that is ready to be written.
+#[derive(Debug)]
 pub(super) struct ReadyUnit {
     pub(super) bytes: Vec<u8>,
     pub(super) records: Vec<RecordEntry>,
@@ -127,6 +128,7 @@ impl UnitBuffer {
 }
 
 /// A unit with its trailer; only the header and the padding are missing.
+#[derive(Debug)]
 pub(super) struct FinishedUnit {
     records_end: usize,
     unit: UnitBuffer,

@@ -161,4 +161,6 @@ pub enum StorageKind {
     Closed,
     /// The store is open for reading only.
     ReadOnly,
+    /// The disk has no space; the store writes again when it has.
+    Full,
 }

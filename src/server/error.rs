@@ -73,6 +73,7 @@ fn of_storage(error: &StorageError) -> WireError {
         StorageError::Closed => StorageKind::Closed,
         StorageError::Io { .. } => StorageKind::Io,
         StorageError::ReadOnly => StorageKind::ReadOnly,
+        StorageError::Full(_) => StorageKind::Full,
     };
     WireError::Storage {
         kind,

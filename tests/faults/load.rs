@@ -264,7 +264,9 @@ impl Writer {
                 }
                 StreamHead::Deleted(_) | StreamHead::Tombstoned => {}
             },
-            AppendError::Storage(_) | AppendError::Busy => return Outcome::Refused(text),
+            AppendError::Storage(_) | AppendError::DiskFull(_) | AppendError::Busy => {
+                return Outcome::Refused(text);
+            }
             AppendError::Connection(ConnectError::Unreachable { .. }) => {
                 return Outcome::Refused(text);
             }

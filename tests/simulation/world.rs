@@ -3,7 +3,8 @@
 //!
 //! A request whose outcome nobody knows, because the disk failed or the process ended, is kept
 //! until the store is open again: then all requests of the unit that was being written are there,
-//! or none of them. Whatever was seen once stays.
+//! or none of them. Where the disk was full and the store went on, all that nobody knew of is
+//! there; where it did not come to that, so many of them as had room. Whatever was seen once stays.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -33,6 +34,8 @@ pub(crate) struct Counts {
     pub(crate) faults: u64,
     pub(crate) troubled_openings: u64,
     pub(crate) unknown_outcomes: u64,
+    pub(crate) held: u64,
+    pub(crate) went_on: u64,
     pub(crate) checks: u64,
     pub(crate) damages: u64,
     pub(crate) scavenges: u64,
@@ -48,6 +51,8 @@ impl Counts {
         self.faults += other.faults;
         self.troubled_openings += other.troubled_openings;
         self.unknown_outcomes += other.unknown_outcomes;
+        self.held += other.held;
+        self.went_on += other.went_on;
         self.checks += other.checks;
         self.damages += other.damages;
         self.scavenges += other.scavenges;
@@ -60,6 +65,8 @@ pub(crate) enum Outcome {
     Known(Answer, Option<Token>),
     /// It is in the log, or not.
     Unknown,
+    /// The disk is full: it will be in the log, unless the store ends before.
+    Held,
     /// It is certainly not in the log.
     NotMade,
 }
@@ -78,6 +85,7 @@ impl Outcome {
             Err(AppendError::StreamDeleted { stream, found }) => {
                 Self::Known(Answer::Deleted(stream, found), None)
             }
+            Err(AppendError::Unknown(StorageError::Full(_))) => Self::Held,
             Err(AppendError::Unknown(_)) => Self::Unknown,
             Err(
                 AppendError::Storage(_) | AppendError::IndexRebuilding { .. } | AppendError::Busy,
@@ -109,6 +117,8 @@ pub(crate) struct World {
     pub(crate) reference: Reference,
     /// Requests that may be in the log, all of them or none.
     pending: Vec<Ask>,
+    /// They are held: they come into the log one unit after the other.
+    held: bool,
     pub(crate) asked: Vec<Ask>,
     workload: Workload,
     pub(crate) followers: Vec<Follower>,
@@ -151,6 +161,7 @@ impl World {
             store: None,
             reference: Reference::default(),
             pending: Vec::new(),
+            held: false,
             asked: Vec::new(),
             workload: Workload::new(),
             followers: INTERESTS.map(Follower::new).into(),
@@ -346,10 +357,11 @@ impl World {
                 }
                 self.token = token.or(self.token);
             }
-            Outcome::Unknown => {
+            Outcome::Unknown | Outcome::Held => {
                 let excused = self.trouble != Trouble::None || self.deceived;
                 assert!(excused, "{} is unknown", brief(ask));
                 self.counts.unknown_outcomes += 1;
+                self.held |= outcome == Outcome::Held;
                 self.say(format_args!("{} unknown", brief(ask)));
                 self.pending.push(ask.clone());
             }
@@ -411,6 +423,7 @@ impl World {
             store: None,
             reference: self.reference.clone(),
             pending: self.pending.clone(),
+            held: self.held,
             asked: self.asked.clone(),
             workload: Workload::new(),
             followers: INTERESTS.map(Follower::new).into(),
@@ -443,7 +456,7 @@ impl World {
         let stopped = self.store().failure();
         match self.trouble {
             Trouble::Cut | Trouble::Kill if struck > 0 => self.lose(),
-            Trouble::Faults if struck > 0 || stopped.is_some() => {
+            Trouble::Faults if struck > 0 || stopped.is_some() || self.held => {
                 self.counts.faults += 1;
                 self.probe.heal();
                 self.disk.set_capacity(ROOMY_BYTES);
@@ -462,9 +475,23 @@ impl World {
     /// The disk works again; a store that has not failed for good goes on.
     fn recover_or_lose(&mut self) {
         let poisoned = matches!(self.store().failure(), Some(StorageError::Poisoned(_)));
-        let goes_on = !poisoned && self.pending.is_empty() && self.store().maintain().is_ok();
-        if goes_on && self.dice.percent(60) {
+        self.counts.held += u64::from(self.held);
+        let could = !poisoned && (self.pending.is_empty() || self.held);
+        // Without a try, a held unit is what a crash finds.
+        let tries = !self.held || self.dice.percent(70);
+        if could && tries && self.store().maintain().is_ok() && self.dice.percent(60) {
             assert!(self.store().failure().is_none(), "what is over is not told");
+            if self.held {
+                self.counts.went_on += 1;
+                let with = self.with_pending();
+                let found = (self.store().committed(), states_of(self.store()));
+                assert_eq!(
+                    found,
+                    (with.end(), with.states.clone()),
+                    "what was held is made"
+                );
+                self.adopt(with);
+            }
             self.trouble = Trouble::None;
             self.reset_probe();
             return;
@@ -565,6 +592,14 @@ impl World {
         let with = self.with_pending();
         if end == with.end() && end != self.reference.end() {
             self.adopt(with);
+        } else if self.held && end > self.reference.end() {
+            let mut pending = std::mem::take(&mut self.pending).into_iter();
+            while self.reference.end() < end {
+                let ask = pending.next().expect("the log ends behind a request");
+                self.before_last = self.reference.end();
+                self.reference.ask(&ask);
+            }
+            self.pending = pending.collect();
         }
     }
 
@@ -580,6 +615,40 @@ impl World {
         self.before_last = self.reference.end();
         self.reference = with;
         self.pending.clear();
+        self.held = false;
+    }
+
+    /// Finds out what became of the requests that nobody answered: the log was found like this.
+    fn find_pending(&mut self, found: (Position, &BTreeMap<u8, Vec<u8>>)) {
+        let pending = std::mem::take(&mut self.pending);
+        let held = std::mem::take(&mut self.held);
+        let fits = |with: &Reference| found == (with.end(), &with.states);
+        let mut with = self.reference.clone();
+        let as_it_was = fits(&with);
+        let mut fitting = None;
+        for (before, ask) in pending.iter().enumerate() {
+            with.ask(ask);
+            let may_end_here = held || before + 1 == pending.len();
+            if fitting.is_none() && may_end_here && fits(&with) {
+                fitting = Some(with.clone());
+            }
+        }
+        if held || as_it_was && fitting.is_some() {
+            // Nobody can tell whether a request is known that left nothing to be seen.
+            self.asked.retain(|asked| !pending.contains(asked));
+        }
+        match fitting {
+            _ if as_it_was => {}
+            Some(with) => self.adopt(with),
+            None => {
+                let pending: Vec<String> = pending.iter().map(brief).collect();
+                let known = (self.reference.end(), &self.reference.states);
+                panic!(
+                    "the log is {found:?}: it ends neither behind all that was answered, \
+                     {known:?}, nor behind what was being written, {pending:?}"
+                );
+            }
+        }
     }
 
     pub(crate) fn new_probe(&mut self) {
@@ -613,23 +682,7 @@ impl World {
         }
         let states = states_of(&store);
         let end = store.committed();
-        let known = (self.reference.end(), &self.reference.states);
-        let with = self.with_pending();
-        if (end, &states) != known {
-            let pending: Vec<String> = self.pending.iter().map(brief).collect();
-            assert_eq!(
-                (end, &states),
-                (with.end(), &with.states),
-                "the log ends neither behind all that was answered, {known:?}, nor behind what \
-                 was being written, {pending:?}"
-            );
-            self.adopt(with);
-        } else if (with.end(), &with.states) == known {
-            // Nobody can tell whether a request is known that left nothing to be seen.
-            let pending = std::mem::take(&mut self.pending);
-            self.asked.retain(|asked| !pending.contains(asked));
-        }
-        self.pending.clear();
+        self.find_pending((end, &states));
         if let Some(token) = self.token {
             let covered = store.wait_for(token, std::time::Duration::ZERO);
             covered.expect("what a token covers can be read");

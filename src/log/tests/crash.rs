@@ -279,12 +279,12 @@ fn what_recovery_has_shown_survives_the_next_power_cut() {
 }
 
 #[test]
-fn a_full_disk_stops_appends_and_keeps_what_was_acknowledged() {
+fn a_full_disk_holds_the_unit_and_keeps_what_was_acknowledged() {
     let disk = MemoryDisk::new();
     disk.set_capacity(600 * 1024);
     let mut opened = open(Arc::new(disk.clone()), 8).unwrap();
     let mut end = Position::START;
-    let failed = loop {
+    let full = loop {
         let next = unit(&opened.log, end, 30, LEN);
         match opened.writer.commit(next, 5) {
             Ok(durable) => end = durable,
@@ -294,11 +294,17 @@ fn a_full_disk_stops_appends_and_keeps_what_was_acknowledged() {
             continue;
         }
     };
-    assert!(matches!(failed, StorageError::Io { .. }), "{failed}");
+    assert!(matches!(full, StorageError::Full(_)), "{full}");
     check(&opened.log, end, LEN);
-    drop(opened);
+    let full = opened.writer.retry().unwrap_err();
+    assert!(matches!(full, StorageError::Full(_)), "{full}");
+    let cut = disk.snapshot().power_cut(Unsynced::Torn(3));
     disk.set_capacity(2 << 20);
-    let mut opened = open(Arc::new(disk.power_cut(Unsynced::Torn(3))), 8).unwrap();
+    let end_behind = opened.writer.retry().unwrap();
+    assert_eq!(end_behind, Position(end.0 + 30));
+    check(&opened.log, end_behind, LEN);
+    cut.set_capacity(2 << 20);
+    let mut opened = open(Arc::new(cut), 8).unwrap();
     assert!(opened.log.end() >= end);
     check(&opened.log, opened.log.end(), LEN);
     let next = unit(&opened.log, opened.log.end(), 30, LEN);
