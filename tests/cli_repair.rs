@@ -157,6 +157,37 @@ fn a_repair_with_consent_keeps_the_damaged_files_and_a_report() {
 }
 
 #[test]
+fn a_read_prints_what_stands_in_front_of_damage_and_says_what_to_do() {
+    let folder = Folder::new();
+    folder.damage();
+    let server = Served::with(&folder.path, &["--http", "none", "--read-only"]);
+    for what in ["--all", "order-1"] {
+        read_ends_in_front_of_damage(&["read", what, "--server", &server.address], "DIR");
+    }
+    server.stop("TERM");
+    for what in ["--all", "order-1"] {
+        read_ends_in_front_of_damage(&["read", what, "--data", folder.text()], folder.text());
+    }
+}
+
+fn read_ends_in_front_of_damage(read: &[&str], folder: &str) {
+    let output = annal(read);
+    ends(&output, 5);
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(printed.lines().count(), 1, "{printed}");
+    assert!(printed.contains("number 0"), "{printed}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    for words in [
+        "segment-00000000 is damaged at byte",
+        "1 event in front of the damage could be read",
+        &format!("annal verify --data {folder}"),
+        &format!("annal repair {folder}"),
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+#[test]
 fn a_folder_that_cannot_be_written_is_served() {
     let folder = Folder::new();
     folder.damage();
@@ -173,17 +204,16 @@ fn a_folder_that_cannot_be_written_is_served() {
     assert_eq!(server.hello["read_only"], true, "{}", server.hello);
     let place = ["--server", server.address.as_str()];
     // A read of everything ends with the error; what is whole can be read on both sides of it.
-    folder.read(&place, 1);
+    assert_eq!(folder.read(&place, 5), [r#""number 0""#]);
     let front = [&place[..], &["--max", "1"]].concat();
     assert_eq!(folder.read(&front, 0), [r#""number 0""#]);
     let behind = annal(&[&["read", "--all", "--from", "2"][..], &place].concat());
     assert!(ends(&behind, 0).contains("number 2"));
     let append = ["append", "order-1", "--type", "Placed", "{}"];
-    let refused = ends(&annal(&[&append[..], &place].concat()), 1);
+    let refused = ends(&annal(&[&append[..], &place].concat()), 6);
     assert!(refused.contains("open for reading only"), "{refused}");
     let group = ["group", "create", "order-1", "g"];
-    let refused = annal(&[&group[..], &place].concat());
-    assert!(!refused.status.success());
+    ends(&annal(&[&group[..], &place].concat()), 6);
     server.stop("TERM");
     set(0o755);
     assert_eq!(folder.files(), before);

@@ -7,6 +7,10 @@
     reason = "a test may panic"
 )]
 
+#[path = "read_only/changes.rs"]
+mod changes;
+#[path = "read_only/damage.rs"]
+mod damage;
 mod grpc_client;
 mod network;
 

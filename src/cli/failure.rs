@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::cli::input::InputError;
 use crate::engine::{AppendError, OpenError, ReadError};
 use crate::log::StorageError;
+use crate::protocol::StorageKind;
 
 /// What the exit code of the process says. Codes never change their meaning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +25,7 @@ pub(super) enum Exit {
     NotFound,
     /// The store is damaged.
     Damaged,
-    /// The server does not answer, the store is in use, or it cannot serve this now.
+    /// The server does not answer, the store is in use or only read, or it cannot serve this now.
     Unavailable,
     /// The server does not know who asks, or does not allow him this.
     Denied,
@@ -39,7 +40,7 @@ Exit codes:
   3  a stream was not at the expected revision, or holds something else
   4  no such stream, event or store
   5  the store is damaged
-  6  the server cannot be reached, the store is in use, or it is too busy
+  6  the server cannot be reached, the store is in use or only read, or it is too busy
   7  the server asks for a user and his password, or does not allow this user this";
 
 impl Exit {
@@ -155,14 +156,19 @@ impl From<InputError> for Failure {
     }
 }
 
+impl From<StorageKind> for Exit {
+    fn from(kind: StorageKind) -> Self {
+        match kind {
+            StorageKind::Damaged => Self::Damaged,
+            StorageKind::Closed | StorageKind::ReadOnly => Self::Unavailable,
+            StorageKind::Io | StorageKind::Poisoned | StorageKind::Full => Self::Failure,
+        }
+    }
+}
+
 impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
-        let exit = match error {
-            StorageError::Damaged { .. } | StorageError::Missing { .. } => Exit::Damaged,
-            StorageError::Closed | StorageError::ReadOnly => Exit::Unavailable,
-            _ => Exit::Failure,
-        };
-        Self::new(exit, error)
+        Self::new(StorageKind::from(&error).into(), error)
     }
 }
 

@@ -12,6 +12,7 @@ use crate::model::{
     EventFilter, FilterTarget, GroupName, GroupSettings, GroupSource, GroupStart, GroupStrategy,
     Position, Revision,
 };
+use crate::protocol::WireError;
 
 /// List, make, show, replay or remove consumer groups, or be a member of one
 #[derive(Debug, clap::Subcommand)]
@@ -174,6 +175,7 @@ impl From<GroupError> for Failure {
             GroupError::Denied(_) => Exit::Denied,
             GroupError::Invalid(_) => Exit::Usage,
             GroupError::Connection(error) => return Self::from(error.clone()),
+            GroupError::Server(WireError::Storage { kind, .. }) => (*kind).into(),
             GroupError::Dropped(_) | GroupError::Unknown | GroupError::Server(_) => Exit::Failure,
         };
         Self::new(exit, error)

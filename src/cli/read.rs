@@ -1,7 +1,9 @@
 //! `annal read`: what is there, and then the end.
 
-use super::failure::Failure;
-use super::output::{EventLines, Output};
+use std::path::Path;
+
+use super::failure::{Exit, Failure};
+use super::output::{EventLines, Output, count};
 use super::select::SelectArgs;
 use super::target::{Make, Query, Target, TargetArgs};
 use super::values::From;
@@ -58,11 +60,33 @@ pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
     let target = Target::open(&args.target, Make::No).await?;
     let mut events = target.read(query)?;
     let mut lines = EventLines::new(output);
-    while let Some(batch) = events.next_batch().await? {
-        for event in &batch {
-            lines.event(event)?;
+    let mut printed = 0;
+    let ended = loop {
+        match events.next_batch().await {
+            Ok(Some(batch)) => {
+                for event in &batch {
+                    lines.event(event)?;
+                }
+                printed += batch.len();
+            }
+            Ok(None) => break Ok(()),
+            Err(failure) => break Err(failure),
         }
-    }
+    };
     lines.flush()?;
+    ended.map_err(|failure| match failure.exit() {
+        Exit::Damaged => failure.advise(in_front_of_damage(printed, args.target.folder())),
+        _ => failure,
+    })?;
     target.close().await
+}
+
+/// What to do about damage that a read has met.
+fn in_front_of_damage(printed: usize, folder: Option<&Path>) -> String {
+    let folder = folder.map_or("DIR".into(), Path::to_string_lossy);
+    let printed = count(u64::try_from(printed).unwrap_or(u64::MAX), "event");
+    format!(
+        "{printed} in front of the damage could be read; --from reads on behind it.\n       \
+         annal verify --data {folder} says what is lost, and annal repair {folder} takes it out"
+    )
 }

@@ -138,8 +138,13 @@ pub enum AppendError {
     #[error("whether the append is in the log is unknown: {0}")]
     Unknown(String),
     /// The store does not write; the append is certainly not in the log.
-    #[error("{0}")]
-    Storage(String),
+    #[error("{text}")]
+    Storage {
+        /// Which kind of trouble the store has.
+        kind: StorageKind,
+        /// What happened, in words.
+        text: String,
+    },
     /// The disk of the server is full; the append is certainly not in the log. The server writes
     /// again when there is room.
     #[error("{0}")]
@@ -190,8 +195,13 @@ pub enum ReadError {
     #[error("{0}")]
     Invalid(String),
     /// The server's disk failed, or what it gave was damaged.
-    #[error("{0}")]
-    Storage(String),
+    #[error("{text}")]
+    Storage {
+        /// Which kind of trouble the store has.
+        kind: StorageKind,
+        /// What happened, in words.
+        text: String,
+    },
     /// What arrived is not what the server has on its disk.
     #[error("an event arrived damaged: {0}")]
     Damaged(#[from] FormatError),
@@ -341,7 +351,7 @@ impl From<WireError> for AppendError {
                 kind: StorageKind::Full,
                 text,
             } => Self::DiskFull(text),
-            WireError::Storage { text, .. } => Self::Storage(text),
+            WireError::Storage { kind, text } => Self::Storage { kind, text },
             WireError::Denied(text) => Self::Denied(text),
             other => Self::Server(other),
         }
@@ -372,7 +382,7 @@ impl From<WireError> for ReadError {
             },
             WireError::IndexRebuilding { done, of } => Self::IndexRebuilding { done, of },
             WireError::Invalid(problem) => Self::Invalid(problem),
-            WireError::Storage { text, .. } => Self::Storage(text),
+            WireError::Storage { kind, text } => Self::Storage { kind, text },
             WireError::Denied(text) => Self::Denied(text),
             other => Self::Server(other),
         }

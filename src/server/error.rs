@@ -67,17 +67,22 @@ pub(super) fn of_message(error: MessageError) -> WireError {
 }
 
 fn of_storage(error: &StorageError) -> WireError {
-    let kind = match error {
-        StorageError::Damaged { .. } | StorageError::Missing { .. } => StorageKind::Damaged,
-        StorageError::Poisoned(_) => StorageKind::Poisoned,
-        StorageError::Closed => StorageKind::Closed,
-        StorageError::Io { .. } => StorageKind::Io,
-        StorageError::ReadOnly => StorageKind::ReadOnly,
-        StorageError::Full(_) => StorageKind::Full,
-    };
     WireError::Storage {
-        kind,
+        kind: error.into(),
         text: error.to_string(),
+    }
+}
+
+impl From<&StorageError> for StorageKind {
+    fn from(error: &StorageError) -> Self {
+        match error {
+            StorageError::Damaged { .. } | StorageError::Missing { .. } => Self::Damaged,
+            StorageError::Poisoned(_) => Self::Poisoned,
+            StorageError::Closed => Self::Closed,
+            StorageError::Io { .. } => Self::Io,
+            StorageError::ReadOnly => Self::ReadOnly,
+            StorageError::Full(_) => Self::Full,
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::SemaphorePermit;
 
+use super::error::of_read;
 use super::feed::Feed;
 use super::permit::Permit;
 use super::session::Session;
@@ -86,7 +87,7 @@ impl Session {
             let (source, opened, from) = (source.clone(), events.take(), read.from);
             let (stepped, left) = (walk.direction, walk.events_left);
             let len_bytes = allowance.len_bytes;
-            let (reader, batches, back) = self
+            let (reader, batches, failed, back) = self
                 .shared
                 .on_disk(move |store| {
                     permit.check()?;
@@ -94,22 +95,25 @@ impl Session {
                         Some(reader) => reader,
                         None => open(store, &source, from, stepped)?,
                     };
-                    let mut batches = step(&mut reader, len_bytes, left)?;
+                    let (mut batches, failed) = step(&mut reader, len_bytes, left);
                     for batch in &mut batches {
                         permit.show(batch)?;
                     }
-                    Ok((reader, batches, permit))
+                    Ok((reader, batches, failed, permit))
                 })
                 .await?;
             events = Some(reader);
             permit = back;
             let read_len_bytes = batches.iter().map(Batch::len_bytes).sum();
-            let ended = batches.is_empty();
+            let ended = batches.is_empty() && failed.is_none();
             for batch in &batches {
                 walk.pass(batch);
                 if !batch.is_empty() {
                     self.send_batch(correlation, batch, feed);
                 }
+            }
+            if let Some(error) = failed {
+                return Err(of_read(error));
             }
             if ended {
                 walk.next = None;
@@ -232,8 +236,9 @@ fn open(
     }
 }
 
-/// Reads what may be sent, as far as it is found soon; not even an empty batch at the end.
-fn step(events: &mut Events, len_bytes: u64, events_left: u64) -> Result<Vec<Batch>, ReadError> {
+/// Reads what may be sent, as far as it is found soon; not even an empty batch at the end. What was
+/// found in front of an error comes beside it.
+fn step(events: &mut Events, len_bytes: u64, events_left: u64) -> (Vec<Batch>, Option<ReadError>) {
     let mut credit = usize::try_from(len_bytes)
         .unwrap_or(usize::MAX)
         .min(STEP_LEN_BYTES);
@@ -244,8 +249,10 @@ fn step(events: &mut Events, len_bytes: u64, events_left: u64) -> Result<Vec<Bat
             events_max: events_left,
             len_bytes_max: credit.min(RECORDS_LEN_BYTES),
         };
-        let Some(batch) = events.look_within(limit)? else {
-            break;
+        let batch = match events.look_within(limit) {
+            Ok(Some(batch)) => batch,
+            Ok(None) => break,
+            Err(error) => return (batches, Some(error)),
         };
         credit = credit.saturating_sub(batch.len_bytes());
         let count = usize::try_from(batch.events_count()).unwrap_or(usize::MAX);
@@ -253,5 +260,5 @@ fn step(events: &mut Events, len_bytes: u64, events_left: u64) -> Result<Vec<Bat
         stretches += usize::from(batch.is_empty());
         batches.push(batch);
     }
-    Ok(batches)
+    (batches, None)
 }

@@ -264,7 +264,7 @@ impl Writer {
                 }
                 StreamHead::Deleted(_) | StreamHead::Tombstoned => {}
             },
-            AppendError::Storage(_) | AppendError::DiskFull(_) | AppendError::Busy => {
+            AppendError::Storage { .. } | AppendError::DiskFull(_) | AppendError::Busy => {
                 return Outcome::Refused(text);
             }
             AppendError::Connection(ConnectError::Unreachable { .. }) => {

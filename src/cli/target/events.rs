@@ -5,7 +5,7 @@ use tokio::task::block_in_place;
 use crate::cli::failure::Failure;
 use crate::cli::values::From;
 use crate::client::{self, Client, Read};
-use crate::engine::{self, Store};
+use crate::engine::{self, ReadError, Store};
 use crate::model::{Direction, Position, RecordedEvent, Revision, Source};
 
 /// What is to be read.
@@ -25,8 +25,17 @@ pub(in crate::cli) struct Query {
 pub(in crate::cli) enum Events {
     /// They come over a connection.
     Server(Box<client::Events>),
-    /// They come from the disk; so many are still wanted.
-    Folder(Box<engine::Events>, u64),
+    /// They come from the disk.
+    Folder(Box<FolderEvents>),
+}
+
+/// A read of a folder.
+pub(in crate::cli) struct FolderEvents {
+    events: engine::Events,
+    /// How many are still wanted.
+    left: u64,
+    /// What was met behind the events that were given last.
+    failed: Option<ReadError>,
 }
 
 /// Events that a folder gives at once.
@@ -69,19 +78,41 @@ impl Events {
             Source::EventType(event_type) => store.read_type(event_type, position, direction),
             Source::Tag(tag) => store.read_tag(tag, position, direction),
         })?;
-        Ok(Self::Folder(Box::new(events), query.events_max))
+        Ok(Self::Folder(Box::new(FolderEvents {
+            events,
+            left: query.events_max,
+            failed: None,
+        })))
     }
 
-    /// Some events, at least one; none at the end.
+    /// Some events, at least one; none at the end. What can be read in front of an error comes in
+    /// front of it.
     pub(in crate::cli) async fn next_batch(
         &mut self,
     ) -> Result<Option<Vec<RecordedEvent>>, Failure> {
         match self {
             Self::Server(events) => Ok(events.next_batch().await?),
-            Self::Folder(events, left) => {
-                let wanted = usize::try_from(*left).unwrap_or(BATCH).min(BATCH);
-                let batch = block_in_place(|| events.take(wanted).collect::<Result<Vec<_>, _>>())?;
-                *left -= u64::try_from(batch.len()).unwrap_or(0);
+            Self::Folder(folder) => Ok(block_in_place(|| folder.next_batch())?),
+        }
+    }
+}
+
+impl FolderEvents {
+    fn next_batch(&mut self) -> Result<Option<Vec<RecordedEvent>>, ReadError> {
+        let wanted = usize::try_from(self.left).unwrap_or(BATCH).min(BATCH);
+        let mut batch = Vec::new();
+        while self.failed.is_none() && batch.len() < wanted {
+            match self.events.next() {
+                Some(Ok(event)) => batch.push(event),
+                Some(Err(error)) => self.failed = Some(error),
+                None => break,
+            }
+        }
+        self.left -= u64::try_from(batch.len()).unwrap_or(0);
+        match self.failed.take() {
+            Some(error) if batch.is_empty() => Err(error),
+            failed => {
+                self.failed = failed;
                 Ok((!batch.is_empty()).then_some(batch))
             }
         }

@@ -350,6 +350,7 @@ impl From<client::AppendError> for Failure {
             E::Busy | E::IndexRebuilding { .. } | E::Server(WireError::GoingAway) => {
                 Exit::Unavailable
             }
+            E::Storage { kind, .. } => (*kind).into(),
             E::Connection(cause) => return Self::from(cause.clone()),
             _ => Exit::Failure,
         };
@@ -366,6 +367,7 @@ impl From<client::UserError> for Failure {
             E::Denied(_) => Exit::Denied,
             E::Invalid(_) => Exit::Usage,
             E::Server(WireError::Busy | WireError::GoingAway) => Exit::Unavailable,
+            E::Server(WireError::Storage { kind, .. }) => (*kind).into(),
             E::Connection(cause) => return Self::from(cause.clone()),
             _ => Exit::Failure,
         };
@@ -385,6 +387,7 @@ impl From<client::ReadError> for Failure {
             E::Invalid(_) => Exit::Usage,
             E::Denied(_) => Exit::Denied,
             E::Damaged(_) => Exit::Damaged,
+            E::Storage { kind, .. } => (*kind).into(),
             E::Connection(cause) => return Self::from(cause.clone()),
             _ => Exit::Failure,
         };

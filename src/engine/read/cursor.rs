@@ -81,6 +81,17 @@ pub(crate) struct Cursor {
     pub(super) path: Path,
     /// Where the walk ends; then everything was looked at.
     pub(super) end: Position,
+    /// What the walk met behind the events that it gave last: it goes no further.
+    pub(super) failed: Option<ReadError>,
+}
+
+/// What was taken of a list at once.
+struct Taken {
+    /// The last event that was looked at.
+    last: Option<Position>,
+    count: usize,
+    /// Whether the limit allows no more.
+    is_full: bool,
 }
 
 impl Cursor {
@@ -91,7 +102,11 @@ impl Cursor {
 
     /// The next events within the limit; none at the end. A batch can be empty where a filter chose
     /// nothing, or everything was too old: it tells how far the walk has come.
+    /// What is sound in front of what is damaged comes in front of the error.
     pub(crate) fn next_batch(&mut self, limit: BatchLimit) -> Result<Option<Batch>, ReadError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
         match self.path {
             Path::Log(from, to) => self.next_of_log(from, to, limit),
             Path::List(..) => self.next_of_list(limit),
@@ -147,25 +162,23 @@ impl Cursor {
         let mut next = None;
         let mut looked = 0;
         while !budget.is_spent() && (looked < LOOKED_MAX || !runs.is_empty()) {
-            let mut planned = self.plan(&budget)?;
-            if planned.is_empty() {
-                self.path = Path::Done;
-                break;
-            }
-            let positions: Vec<Position> = planned.iter().map(|(_, at)| *at).collect();
-            let (chunk, count) = self.log.read_within(&positions, budget.len_bytes())?;
-            let unread = planned.split_off(count);
-            let is_full = !unread.is_empty();
-            self.keep(unread);
-            let stopped = self.cut(&chunk.runs, &mut budget, &mut runs)?;
-            if let Some(position) = stopped {
-                let taken = planned.iter().take_while(|(_, at)| *at != position).count();
-                let untaken = planned.split_off(taken);
-                self.keep(untaken);
-            }
-            next = planned.last().map(|(_, at)| *at).or(next);
-            looked += planned.len();
-            if is_full || stopped.is_some() {
+            let taken = match self.take_planned(&mut budget, &mut runs) {
+                Ok(Some(taken)) => taken,
+                Ok(None) => {
+                    self.path = Path::Done;
+                    break;
+                }
+                Err(error) => {
+                    self.failed = Some(error.clone());
+                    if next.is_none() {
+                        return Err(error);
+                    }
+                    break;
+                }
+            };
+            next = taken.last.or(next);
+            looked += taken.count;
+            if taken.is_full {
                 break;
             }
         }
@@ -176,6 +189,39 @@ impl Cursor {
             (Some(last), Direction::Backwards) => last,
         };
         Ok(Some(self.batch(runs, next)))
+    }
+
+    /// Takes the events that are planned next; none at the end of the list.
+    fn take_planned(
+        &mut self,
+        budget: &mut Budget,
+        runs: &mut Vec<Run>,
+    ) -> Result<Option<Taken>, ReadError> {
+        let mut planned = self.plan(budget)?;
+        if planned.is_empty() {
+            return Ok(None);
+        }
+        let positions: Vec<Position> = planned.iter().map(|(_, at)| *at).collect();
+        let (chunk, count) = self.log.read_within(&positions, budget.len_bytes())?;
+        let unread = planned.split_off(count);
+        let is_cut_short = !unread.is_empty();
+        self.keep(unread);
+        let before = runs.len();
+        let cut = self.cut(&chunk.runs, budget, runs);
+        if cut.is_err() {
+            runs.truncate(before);
+        }
+        let stopped = cut?;
+        if let Some(position) = stopped {
+            let taken = planned.iter().take_while(|(_, at)| *at != position).count();
+            let untaken = planned.split_off(taken);
+            self.keep(untaken);
+        }
+        Ok(Some(Taken {
+            last: planned.last().map(|(_, at)| *at),
+            count: planned.len(),
+            is_full: is_cut_short || stopped.is_some(),
+        }))
     }
 
     /// Positions to read next, in walk order; none at the end of the list.

@@ -77,6 +77,7 @@ impl Reading {
             sieve,
             path,
             end,
+            failed: None,
         }
     }
 

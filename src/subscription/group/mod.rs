@@ -296,6 +296,7 @@ impl Groups {
         name: &GroupName,
         stop_at: Option<i64>,
     ) -> Result<(), GroupError> {
+        self.check_writable()?;
         let hub = &self.0.hub;
         let _admin = hub.admin.lock();
         let (entry, first, stop) = self.parked(source, name, stop_at)?;
