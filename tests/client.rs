@@ -9,17 +9,24 @@
 
 mod network;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use annal::client::{AppendError, ClientOptions, ConnectError, Notice, Read, ReadError, Subscribe};
+use annal::protocol::message::Welcome;
+use annal::protocol::{Answer, FrameCodec};
 use annal::{
     Append, Client, Direction, EventFilter, ExpectedRevision, FilterTarget, Position, ReadFrom,
     Revision, Server, Source, StreamHead, SubscribeFrom, Timestamp,
 };
+use bytes::BytesMut;
 use network::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::timeout;
+use tokio_util::codec::Decoder;
 
 async fn connect(server: &Running) -> Client {
     Client::connect(&server.url()).await.unwrap()
@@ -539,4 +546,73 @@ fn options_and_texts_say_the_same() {
     let mut other = ClientOptions::new("h", 7);
     other.credit_bytes = 5;
     assert_eq!(options, other);
+}
+
+/// Welcomes everybody, hears one request, and hangs up; counts how often.
+async fn welcomes_and_hangs_up(welcome: Welcome) -> (std::net::SocketAddr, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&count);
+    tokio::spawn(async move {
+        loop {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            counted.fetch_add(1, Ordering::Relaxed);
+            let mut inbox = BytesMut::new();
+            let mut frames = 0;
+            while frames < 2 && socket.read_buf(&mut inbox).await.is_ok_and(|read| read > 0) {
+                while FrameCodec.decode(&mut inbox).unwrap().is_some() {
+                    frames += 1;
+                    let mut bytes = Vec::new();
+                    Answer::Welcome(welcome.clone()).put(0, &mut bytes);
+                    if frames == 1 {
+                        socket.write_all(&bytes).await.unwrap();
+                    }
+                }
+            }
+        }
+    });
+    (address, count)
+}
+
+#[tokio::test]
+async fn a_server_that_welcomes_and_hangs_up_is_asked_with_growing_pauses_and_not_for_ever() {
+    let server = serve_memory();
+    let welcome = Raw::connect(server.address).await.welcome.unwrap();
+    server.stop().await;
+    let (address, count) = welcomes_and_hangs_up(welcome).await;
+    let url = format!("annal://{address}?reconnect_within_ms=700");
+    let client = Client::connect(&url).await.unwrap();
+    let gave_up = |error: ConnectError| match error {
+        ConnectError::Unreachable { problem, .. } => assert!(problem.contains("lost"), "{problem}"),
+        other => panic!("{other:?}"),
+    };
+    // Of 20, 40, 80, .. ms, half at least: so many fit into the time.
+    let tries = |before: u64| {
+        let tries = count.load(Ordering::Relaxed) - before;
+        assert!((2..=7).contains(&tries), "{tries} connections");
+        before + tries
+    };
+    let Err(ReadError::Connection(error)) = timeout(LONG, client.status()).await.unwrap() else {
+        panic!("nothing was answered");
+    };
+    gave_up(error);
+    // Each request begins anew; and whatever is sent again is.
+    let before = tries(0);
+    let read = client.read(Read::all()).collect();
+    let Err(ReadError::Connection(error)) = timeout(LONG, read).await.unwrap() else {
+        panic!("nothing was answered");
+    };
+    gave_up(error);
+    let before = tries(before);
+    let feed = Subscribe::new(Source::All, SubscribeFrom::Start);
+    let subscribed = timeout(LONG, client.subscribe(feed)).await.unwrap();
+    let Err(ReadError::Connection(error)) = subscribed else {
+        panic!("nothing was answered");
+    };
+    gave_up(error);
+    let before = tries(before);
+    let append = client.append(some_events("a", 1));
+    timeout(LONG, append).await.unwrap().unwrap_err();
+    tries(before);
 }

@@ -359,6 +359,63 @@ fn what_is_derived_needs_no_repair() {
     }
 }
 
+/// Behind events that are gone, a segment takes its digests from what is left.
+#[test]
+fn a_repaired_store_fills_and_seals_segments_behind_what_was_lost() {
+    let (disk, expected) = store(true);
+    let all = segments(&disk);
+    let last = &all.last().unwrap().0;
+    let bytes = disk.map(last).unwrap();
+    let needle = &*expected[559].data;
+    let at = bytes.windows(needle.len()).position(|it| it == needle);
+    let at = u64::try_from(at.unwrap()).unwrap();
+    drop(bytes);
+    for what in ["the last event", last, &all[1].0, &all[0].0] {
+        let disk = disk.snapshot();
+        match what {
+            "the last event" => disk.flip_bit(last, at * 8).unwrap(),
+            segment => disk.destroy(segment).unwrap(),
+        }
+        let lost = lost(&verified(&disk));
+        assert!(!lost.is_empty(), "{what}");
+        let host = Arc::new(SimulatedHost::new(5));
+        repair_with_loss_on(Arc::new(disk.clone()), host).unwrap();
+        // It might never end: then this thread does not wait for it.
+        let (done, ended) = std::sync::mpsc::channel();
+        let filled = disk.clone();
+        std::thread::spawn(move || done.send(fill(&filled)));
+        let within = std::time::Duration::from_secs(120);
+        let sealed = ended.recv_timeout(within).expect("sealing comes to an end");
+        assert!(sealed >= 3, "{what}: {sealed}");
+        let found = verified(&disk);
+        assert!(found.is_whole(), "{what}: {found}");
+        let store = open(&disk, options());
+        let all = store.read_all(ReadFrom::Start, Direction::Forwards, None);
+        let positions = all.unwrap().map(|event| event.unwrap().position.0);
+        let kept = (0..1_360).filter(|at| !lost.contains(at));
+        assert!(positions.eq(kept), "{what}");
+    }
+}
+
+/// Appends 800 events to a store, and says how many segments it made. The first one, which the
+/// repair has made, takes 16 MiB.
+fn fill(disk: &MemoryDisk) -> usize {
+    let before = segments(disk).len();
+    let store = open(disk, options());
+    for round in 0..100u64 {
+        let len_bytes = if round < 8 { 300_000 } else { 240 };
+        let events = (0..8).map(|_| {
+            let data = format!("\"{}\"", "y".repeat(len_bytes));
+            NewEvent::json(EventType::new("After").unwrap(), data)
+        });
+        let append = Append::to(stream(round), ExpectedRevision::Any, events);
+        store.append(append).unwrap();
+        store.maintain().unwrap();
+    }
+    store.close().unwrap();
+    segments(disk).len() - before
+}
+
 #[test]
 fn state_records_survive_a_repair() {
     let (disk, expected) = store(false);

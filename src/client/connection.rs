@@ -17,6 +17,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::codec::Decoder;
 
+use super::link::PAUSE_MAX;
 use super::{ClientOptions, ConnectError, Login};
 use crate::protocol::frame::{NO_REQUEST, make_room};
 use crate::protocol::message::{
@@ -49,6 +50,8 @@ struct Shared {
     wake: Notify,
     /// None once the connection has ended.
     waiting: Mutex<Option<HashMap<u64, Waiting>>>,
+    /// Something was answered, and not by an error.
+    answered: AtomicBool,
     leaving: AtomicBool,
     closing: AtomicBool,
     idle: watch::Sender<Option<Mark>>,
@@ -59,6 +62,7 @@ struct Shared {
 pub(super) struct Connection {
     shared: Arc<Shared>,
     pub(super) welcome: Welcome,
+    made: Instant,
     correlation: AtomicU64,
     requests: Arc<Semaphore>,
 }
@@ -181,6 +185,7 @@ impl Connection {
             outbox: Mutex::default(),
             wake: Notify::new(),
             waiting: Mutex::new(Some(HashMap::new())),
+            answered: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             closing: AtomicBool::new(false),
             idle: watch::Sender::new(None),
@@ -202,6 +207,7 @@ impl Connection {
         Self {
             shared,
             welcome,
+            made: Instant::now(),
             correlation: AtomicU64::new(NO_REQUEST + 1),
             requests,
         }
@@ -210,6 +216,12 @@ impl Connection {
     /// Whether new requests may be sent.
     pub(super) fn is_open(&self) -> bool {
         !self.shared.leaving.load(Ordering::Acquire) && self.shared.waiting.lock().is_some()
+    }
+
+    /// Whether nothing was answered, and it was made so short a time ago that whoever makes the
+    /// next one has to pause.
+    pub(super) fn was_of_no_use(&self) -> bool {
+        !self.shared.answered.load(Ordering::Acquire) && self.made.elapsed() <= PAUSE_MAX
     }
 
     /// Sends a request and waits for its one answer.
@@ -308,6 +320,9 @@ impl Shared {
             Answer::END | Answer::ERROR => true,
             _ => false,
         };
+        if frame.kind != Answer::ERROR {
+            self.answered.store(true, Ordering::Release);
+        }
         let mut waiting = self.waiting.lock();
         let Some(waiting) = waiting.as_mut() else {
             return;

@@ -1,5 +1,9 @@
 //! The connection that is there when it is needed: made at the first request, made again after it
 //! was lost, to the same store and lineage or not at all.
+//!
+//! Everybody who sends again what he has sent asks for a connection here, so the pauses between
+//! tries are kept here, and a connection that is lost before it has answered anything counts as a
+//! try that failed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +20,8 @@ use crate::protocol::{Answer, Request, WireError};
 use crate::tls::ClientTls;
 
 const PAUSE_MIN: Duration = Duration::from_millis(20);
-const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// The longest pause. A connection that was there for longer was of use.
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// What all clones of a client share.
 #[derive(Debug)]
@@ -32,8 +37,35 @@ pub(super) struct Link {
 struct State {
     connection: Option<Arc<Connection>>,
     welcome: Welcome,
+    /// Where the tries stand that have led to the connection.
+    tries: Tries,
     /// Why the client goes on no more.
     ended: Option<ConnectError>,
+}
+
+/// Tries to connect, one after the other, since a connection was of use.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tries {
+    /// When the first of them began.
+    began: Option<Instant>,
+    /// What is waited for before the next one.
+    pause: Duration,
+}
+
+impl Tries {
+    /// Waits as long as has to be waited for before the next try; no if there is to be none.
+    async fn wait(&mut self, within: Duration) -> bool {
+        let began = *self.began.get_or_insert_with(Instant::now);
+        let pause = self.pause;
+        if !pause.is_zero() {
+            if began.elapsed() + pause > within {
+                return false;
+            }
+            sleep(jittered(pause)).await;
+        }
+        self.pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
+        true
+    }
 }
 
 /// How a request that has one answer ended without it.
@@ -58,6 +90,7 @@ impl Link {
         let state = State {
             connection: Some(Arc::new(connection)),
             welcome,
+            tries: Tries::default(),
             ended: None,
         };
         Ok(Self {
@@ -91,21 +124,35 @@ impl Link {
             return Ok(connection);
         }
         let _connecting = self.connecting.lock().await;
-        let began = Instant::now();
-        let mut pause = PAUSE_MIN;
+        let mut tries = self.tries();
+        let mut problem = ConnectError::Unreachable {
+            address: self.options.address(),
+            within: self.options.reconnect_within,
+            problem: "connections are made, and lost before anything is answered".to_owned(),
+        };
         loop {
             if let Some(connection) = self.current()? {
                 return Ok(connection);
             }
-            match Connection::open(&self.options, self.tls.as_ref()).await {
-                Ok(connection) => return self.take_over(connection),
-                Err(error) if is_final(&error) => return Err(error),
-                Err(error) if began.elapsed() + pause > self.options.reconnect_within => {
-                    return Err(error);
-                }
-                Err(_) => sleep(jittered(pause)).await,
+            if !tries.wait(self.options.reconnect_within).await {
+                // Whoever comes next begins anew.
+                self.current.lock().tries = Tries::default();
+                return Err(problem);
             }
-            pause = (pause * 2).min(PAUSE_MAX);
+            match Connection::open(&self.options, self.tls.as_ref()).await {
+                Ok(connection) => return self.take_over(connection, tries),
+                Err(error) if is_final(&error) => return Err(error),
+                Err(error) => problem = error,
+            }
+        }
+    }
+
+    /// Where the tries to connect stand, now that there is no connection.
+    fn tries(&self) -> Tries {
+        let current = self.current.lock();
+        match &current.connection {
+            Some(lost) if lost.was_of_no_use() => current.tries,
+            _ => Tries::default(),
         }
     }
 
@@ -120,7 +167,11 @@ impl Link {
         }
     }
 
-    fn take_over(&self, connection: Connection) -> Result<Arc<Connection>, ConnectError> {
+    fn take_over(
+        &self,
+        connection: Connection,
+        tries: Tries,
+    ) -> Result<Arc<Connection>, ConnectError> {
         let mut current = self.current.lock();
         if let Some(error) = &current.ended {
             return Err(error.clone());
@@ -138,6 +189,7 @@ impl Link {
         let connection = Arc::new(connection);
         current.welcome = connection.welcome.clone();
         current.connection = Some(Arc::clone(&connection));
+        current.tries = tries;
         Ok(connection)
     }
 

@@ -30,7 +30,9 @@ pub struct ClientOptions {
     /// `connect_timeout_ms`: how long one try to connect may take. Default: 5 s.
     pub connect_timeout: Duration,
     /// `reconnect_within_ms`: how long a lost connection is tried to be made again before whoever
-    /// waits for it gets an error. The next request begins anew. Default: 60 s.
+    /// waits for it gets an error: with pauses of 20 ms to 2 s between the tries, of which each is
+    /// shortened by up to a half at random. A connection that is lost again before it has answered
+    /// anything is a try that failed. The next request begins anew. Default: 60 s.
     pub reconnect_within: Duration,
     /// `credit_bytes`: how many bytes of events each read and each subscription may have on the
     /// way, and so in this client's memory; at least 1. Default: 2 MiB.
