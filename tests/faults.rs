@@ -23,6 +23,13 @@ mod dice;
 mod follow;
 #[path = "faults/full.rs"]
 mod full;
+#[path = "faults/grpc.rs"]
+mod grpc;
+#[expect(
+    clippy::wildcard_imports,
+    reason = "it is shared with tests of the harness"
+)]
+mod grpc_client;
 #[path = "faults/history.rs"]
 mod history;
 #[path = "faults/judge.rs"]

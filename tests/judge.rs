@@ -14,7 +14,7 @@ mod judge;
 
 use annal::{
     Append, EventType, ExpectedRevision, Lineage, NewEvent, Position, Receipt, RecordedEvent,
-    Revision, StoreId, StreamName, Timestamp, Token,
+    Revision, StoreId, StreamName, Tag, Timestamp, Token,
 };
 use uuid::Uuid;
 
@@ -88,6 +88,7 @@ impl Making {
         let (invoked, returned) = at;
         self.history.asked.push(Asked {
             append,
+            over_grpc: false,
             invoked,
             returned,
             outcome,
@@ -421,7 +422,7 @@ fn a_follower_that_misses_doubles_or_reorders_is_seen() {
     followed(|given| given.insert(2, Given::LookedAt(80, Position(5), None)));
     followed(|given| match &mut given[2] {
         Given::Event(_, event) => event.data = "no".into(),
-        other @ Given::LookedAt(..) => panic!("{other:?}"),
+        other @ (Given::Untagged(..) | Given::LookedAt(..)) => panic!("{other:?}"),
     });
     let stuck = |history: &mut History| history.followed[1].reached_the_end = false;
     sound().with(stuck).breaks(Promise::Followed);
@@ -439,4 +440,35 @@ fn a_clock_that_goes_back_is_seen() {
     };
     times(5, 5).is_sound();
     times(5, 4).breaks(Promise::Clock);
+}
+
+/// A protocol without tags shows everything else.
+#[test]
+fn what_is_shown_without_tags_is_compared_in_everything_else() {
+    let mut world = Making::default();
+    world.done("order-1", 2, (10, 20));
+    world.log[0].tags = vec![Tag::new("kind:tagged").unwrap()];
+    world.history.asked[0].append.events[0].1.tags = world.log[0].tags.clone();
+    let follows = |shows: fn(Moment, Box<RecordedEvent>) -> Given,
+                   change: fn(&mut RecordedEvent)| {
+        let mut world = world.clone();
+        world.follow(Followed::All, 30);
+        for given in &mut world.history.followed[0].given {
+            let Given::Event(at, event) = given else {
+                panic!("{given:?}");
+            };
+            let (at, mut event) = (*at, event.clone());
+            change(&mut event);
+            *given = shows(at, event);
+        }
+        world
+    };
+    follows(Given::Event, |_| ()).is_sound();
+    follows(Given::Untagged, |event| event.tags.clear()).is_sound();
+    follows(Given::Event, |event| event.tags.clear()).breaks(Promise::Followed);
+    let changed = |event: &mut RecordedEvent| {
+        event.tags.clear();
+        event.data = "no".into();
+    };
+    follows(Given::Untagged, changed).breaks(Promise::Followed);
 }

@@ -13,8 +13,9 @@ use super::history::{Followed, Followings, Given};
 use super::load::Clock;
 
 /// How long a follower waits for the last event before this counts as never.
-const END_WITHIN: Duration = Duration::from_secs(300);
-const PAUSE: Duration = Duration::from_millis(3);
+pub(crate) const END_WITHIN: Duration = Duration::from_secs(300);
+/// How long it waits where nobody answers.
+pub(crate) const PAUSE: Duration = Duration::from_millis(3);
 
 /// Somebody who follows.
 #[derive(Debug)]
@@ -125,7 +126,7 @@ impl Follower {
 }
 
 /// Whether the last event given is one behind which nothing comes.
-fn is_last(of: &Followed, last: &[Position], given: Option<Position>) -> bool {
+pub(crate) fn is_last(of: &Followed, last: &[Position], given: Option<Position>) -> bool {
     match of {
         Followed::Stream(_) => given.is_some_and(|given| last.contains(&given)),
         Followed::All | Followed::Category(_) => given == last.last().copied(),

@@ -14,6 +14,8 @@ pub(crate) const NEVER: Moment = Moment::MAX;
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     pub(crate) append: Append,
+    /// Which protocol it was sent by.
+    pub(crate) over_grpc: bool,
     /// When it was sent first.
     pub(crate) invoked: Moment,
     /// When its last answer came.
@@ -90,6 +92,8 @@ pub(crate) struct Followings {
 #[derive(Clone, Debug)]
 pub(crate) enum Given {
     Event(Moment, Box<RecordedEvent>),
+    /// An event by a protocol that does not show tags.
+    Untagged(Moment, Box<RecordedEvent>),
     /// All that stands in front of the position was looked at; and when it was committed by the
     /// clock of the store, in microseconds, if the server knows.
     LookedAt(Moment, Position, Option<i64>),

@@ -248,8 +248,8 @@ impl<'a> Judge<'a> {
         let mut wanted = log.filter(|event| followed.of.wants(event)).peekable();
         for given in &followed.given {
             match given {
-                Given::Event(_, event) => match wanted.next() {
-                    Some(wanted) if wanted == &**event => {}
+                Given::Event(_, event) | Given::Untagged(_, event) => match wanted.next() {
+                    Some(wanted) if is_shown(wanted, given) => {}
                     wanted => {
                         let wanted = wanted.map_or("nothing".to_owned(), shown);
                         let what = format!("{}, not {wanted}, of {:?}", shown(event), followed.of);
@@ -373,6 +373,21 @@ fn is_of(recorded: &RecordedEvent, stream: &StreamName, event: &NewEvent) -> boo
         && recorded.data == event.data
         && recorded.metadata == event.metadata
         && recorded.tags == event.tags
+}
+
+/// Whether what was given is an event of the log, as far as its protocol shows it.
+fn is_shown(stands: &RecordedEvent, given: &Given) -> bool {
+    match given {
+        Given::Event(_, event) => **event == *stands,
+        Given::Untagged(_, event) => {
+            let stands = RecordedEvent {
+                tags: Vec::new(),
+                ..stands.clone()
+            };
+            **event == stands
+        }
+        Given::LookedAt(..) => false,
+    }
 }
 
 fn shown(event: &RecordedEvent) -> String {

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use annal::client::{ClientOptions, Read};
-use annal::{Append, Client, EventType, ExpectedRevision, NewEvent, Position, RecordedEvent};
+use annal::{
+    Append, Client, EventType, ExpectedRevision, NewEvent, Position, RecordedEvent, Token,
+};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -17,10 +19,11 @@ use tokio::time::{sleep, timeout};
 
 use super::dice::Dice;
 use super::follow::Follower;
+use super::grpc::{Grpc, GrpcFollower};
 use super::history::{Asked, Followed, Followings, History, Look, Outcome, Saw};
 use super::judge::judge;
-use super::load::{Clock, Counts, Means, Notes, SHARED, Writer, shared};
-use super::server::{Process, Program, free_port, verify};
+use super::load::{Clock, Counts, Means, Notes, SHARED, Speaks, Writer, shared};
+use super::server::{Ports, Process, Program, verify};
 use super::tally::Tally;
 
 /// How long writers may take for their last request.
@@ -154,7 +157,7 @@ struct Life<'a> {
     runtime: &'a Runtime,
     dice: Dice,
     clock: Clock,
-    port: u16,
+    ports: Ports,
     server: Option<Process>,
     client: Client,
     counts: Arc<Counts>,
@@ -173,17 +176,25 @@ impl<'a> Life<'a> {
         runtime: &'a Runtime,
     ) -> Result<Self, String> {
         let mut dice = Dice::new(seed);
-        let port = free_port();
+        // Connections of gRPC are looked after by tasks.
+        let _inside = runtime.enter();
+        let ports = Ports::free();
         let clock = Clock::start();
-        let mut server = Process::spawn(&shape.program, &fault.at().folder, port, &fault.at().log);
+        let mut server = Process::spawn(&shape.program, &fault.at().folder, ports, &fault.at().log);
         server.listening()?;
         let (stop, stopped) = watch::channel(false);
         let (last, last_is) = watch::channel(None);
         let connect = || {
-            let mut options = ClientOptions::new("127.0.0.1", port);
+            let mut options = ClientOptions::new("127.0.0.1", ports.native);
             options.reconnect_within = LAST_WITHIN;
             let client = runtime.block_on(Client::connect(options));
             client.map_err(|error| error.to_string())
+        };
+        let client = connect()?;
+        let token = Token {
+            store: client.store(),
+            lineage: client.lineage(),
+            end: Position::START,
         };
         let counts = Arc::new(Counts::default());
         let mut writers = Vec::new();
@@ -194,7 +205,12 @@ impl<'a> Life<'a> {
                 counts: Arc::clone(&counts),
                 clock: clock.clone(),
             };
-            let writer = Writer::new(connect()?, number, seed, means);
+            // One of three speaks the other protocol.
+            let client = match number % 3 {
+                2 => Speaks::Grpc(Grpc::new(ports.grpc, token)),
+                _ => Speaks::Native(connect()?),
+            };
+            let writer = Writer::new(client, number, seed, means);
             writers.push(runtime.spawn(writer.run(stopped.clone())));
         }
         let mut followers = Vec::new();
@@ -216,13 +232,21 @@ impl<'a> Life<'a> {
             };
             followers.push(runtime.spawn(follower.run(last_is.clone())));
         }
-        let client = connect()?;
+        for of in [Followed::All, Followed::Stream(shared(0))] {
+            let follower = GrpcFollower {
+                client: Grpc::new(ports.grpc, token),
+                of,
+                dice: Dice::new(dice.roll()),
+                clock: clock.clone(),
+            };
+            followers.push(runtime.spawn(follower.run(last_is.clone())));
+        }
         Ok(Self {
             shape,
             runtime,
             dice,
             clock,
-            port,
+            ports,
             server: Some(server),
             client,
             counts,
@@ -245,7 +269,7 @@ impl<'a> Life<'a> {
         }
         while self.dice.percent(self.shape.twice_percent) {
             let program = &self.shape.program;
-            let server = Process::spawn(program, &fault.at().folder, self.port, &fault.at().log);
+            let server = Process::spawn(program, &fault.at().folder, self.ports, &fault.at().log);
             let moment = Duration::from_micros(self.dice.below(40_000));
             self.runtime.block_on(async { sleep(moment).await });
             self.hit(fault, server)?;
@@ -272,7 +296,7 @@ impl<'a> Life<'a> {
         loop {
             let program = under.as_ref().unwrap_or(&self.shape.program);
             let mut server =
-                Process::spawn(program, &fault.at().folder, self.port, &fault.at().log);
+                Process::spawn(program, &fault.at().folder, self.ports, &fault.at().log);
             match server.listening() {
                 Ok((took, _)) => {
                     tally.slowest_open = tally.slowest_open.max(took);
@@ -378,6 +402,7 @@ impl<'a> Life<'a> {
         let returned = self.clock.now();
         self.history.asked.push(Asked {
             append,
+            over_grpc: false,
             invoked,
             returned,
             outcome: Outcome::Done(receipt),

@@ -1,6 +1,7 @@
-//! Clients that write, each over a connection of its own: exact, absent and any expectations, own
-//! and shared streams, one and several streams, small and large; now and then they look. What is
-//! unknown they send again with the same ids, or let be. Every request is noted with its answer.
+//! Clients that write, each over a connection of its own and by one of two protocols: exact, absent
+//! and any expectations, own and shared streams, one and several streams, small and large; now and
+//! then they look. What is unknown they send again with the same ids, or let be. Every request is
+//! noted with its answer.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,10 +14,11 @@ use annal::{
     StreamName, Tag,
 };
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::dice::Dice;
+use super::grpc::Grpc;
 use super::history::{Asked, Look, Moment, Outcome, Saw};
 
 /// How many streams all writers share.
@@ -70,10 +72,17 @@ pub(crate) struct Means {
     pub(crate) clock: Clock,
 }
 
+/// What a client speaks.
+#[derive(Clone, Debug)]
+pub(crate) enum Speaks {
+    Native(Client),
+    Grpc(Grpc),
+}
+
 /// A client that writes.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    client: Client,
+    client: Speaks,
     number: u64,
     dice: Dice,
     means: Means,
@@ -84,7 +93,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(client: Client, number: u64, seed: u64, means: Means) -> Self {
+    pub(crate) fn new(client: Speaks, number: u64, seed: u64, means: Means) -> Self {
         Self {
             client,
             number,
@@ -128,7 +137,9 @@ impl Writer {
         let event = NewEvent::binary(event_type, data).with_id(Uuid::from_u128(id));
         match self.dice.below(4) {
             0 => event.with_metadata(r#"{"by":"a writer"}"#),
-            1 => event.with_tags(vec![Tag::new("kind:tagged").unwrap()]),
+            1 if matches!(self.client, Speaks::Native(_)) => {
+                event.with_tags(vec![Tag::new("kind:tagged").unwrap()])
+            }
             _ => event,
         }
     }
@@ -167,6 +178,10 @@ impl Writer {
                 let new = self.name("new", self.own);
                 Append::to(new, ExpectedRevision::NoStream, self.events())
             }
+            // The other protocol writes to one stream at once.
+            _ if matches!(self.client, Speaks::Grpc(_)) => {
+                Append::to(own, ExpectedRevision::Any, self.events())
+            }
             _ => {
                 let (of_own, of_shared) = (self.belief(&own), self.belief(&shared));
                 let mut append = Append::to(own.clone(), of_own, self.events());
@@ -180,14 +195,13 @@ impl Writer {
     async fn write(&mut self) {
         let append = self.request();
         let invoked = self.means.clock.now();
-        // By the client, which sends again itself; by hand; or not at all.
-        let by_hand = self.dice.percent(60);
+        // By the client, which sends again itself if it is one of ours; by hand; or not at all.
+        let by_hand = self.dice.percent(60) || matches!(self.client, Speaks::Grpc(_));
         let mut tries = if by_hand { 1 + self.dice.below(5) } else { 0 };
         let mut doubt = None;
         let outcome = loop {
             tries = tries.saturating_sub(1);
-            let sent = self.send(append.clone(), by_hand).await;
-            match (self.outcome(sent), doubt) {
+            match (self.send(append.clone(), by_hand).await, doubt) {
                 (Outcome::Unknown(why), _) if tries > 0 => doubt = Some(why),
                 // Refused was only what was sent last.
                 (Outcome::Refused(_), Some(why)) => break Outcome::Unknown(why),
@@ -221,25 +235,34 @@ impl Writer {
         }
         self.notes.asked.push(Asked {
             append,
+            over_grpc: matches!(self.client, Speaks::Grpc(_)),
             invoked,
             returned,
             outcome,
         });
     }
 
-    async fn send(&self, append: Append, once: bool) -> Result<annal::Receipt, AppendError> {
+    async fn send(&mut self, append: Append, once: bool) -> Outcome {
+        let client = self.client.clone();
         let answer = async {
-            match once {
-                true => self.client.append_once(append).await,
-                false => self.client.append(append).await,
+            match client {
+                Speaks::Native(client) if once => Ok(client.append_once(append).await),
+                Speaks::Native(client) => Ok(client.append(append).await),
+                Speaks::Grpc(client) => Err(client.append(&append).await),
             }
         };
-        let Some(patience) = self.means.patience else {
-            return answer.await;
+        let answered = match self.means.patience {
+            None => Some(answer.await),
+            Some(patience) => timeout(patience, answer).await.ok(),
         };
-        match tokio::time::timeout(patience, answer).await {
-            Ok(answer) => answer,
-            Err(_) => Err(AppendError::Unknown("no answer in time".to_owned())),
+        match answered {
+            Some(Ok(sent)) => self.outcome(sent),
+            Some(Err(Ok(outcome))) => outcome,
+            Some(Err(Err(complaint))) => {
+                self.notes.complaints.push(complaint.clone());
+                Outcome::Unknown(complaint)
+            }
+            None => Outcome::Unknown("no answer in time".to_owned()),
         }
     }
 
@@ -279,8 +302,24 @@ impl Writer {
     async fn look(&mut self) {
         let invoked = self.means.clock.now();
         let shared = shared(self.dice.below(SHARED));
+        let client = match &self.client {
+            Speaks::Native(client) => client.clone(),
+            Speaks::Grpc(client) => {
+                let head = client.clone().head(&shared).await;
+                let returned = self.means.clock.now();
+                match head {
+                    Ok(head) => self.notes.looks.push(Look {
+                        invoked,
+                        returned,
+                        saw: Saw::Head(shared, head),
+                    }),
+                    Err(_) => sleep(PAUSE).await,
+                }
+                return;
+            }
+        };
         let seen = match self.dice.below(3) {
-            0 => self.client.stream(&shared).await.map(|is| {
+            0 => client.stream(&shared).await.map(|is| {
                 let head = match is.head {
                     StreamHead::At(at) => Some(at),
                     _ => None,
@@ -291,17 +330,17 @@ impl Writer {
                 let known = self.heads.get(&shared).copied().flatten();
                 let from = Revision(known.map_or(0, |known| known.0.saturating_sub(3)));
                 let read = Read::stream(shared.clone()).from_revision(from);
-                match self.client.read(read).collect().await {
+                match client.read(read).collect().await {
                     Err(ReadError::StreamNotFound(_)) => Ok(Saw::Head(shared, None)),
                     read => read.map(|events| Saw::Stream(shared, from, events)),
                 }
             }
-            _ => match self.client.status().await {
+            _ => match client.status().await {
                 Err(error) => Err(error),
                 Ok(status) => {
                     let from = Position(status.token.end.0.saturating_sub(5));
                     let read = Read::all().from_position(from);
-                    let read = self.client.read(read).collect().await;
+                    let read = client.read(read).collect().await;
                     read.map(|events| Saw::Log(from, events))
                 }
             },

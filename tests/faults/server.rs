@@ -11,9 +11,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use annal::{Server, ServerOptions, Store, StoreOptions};
+use annal::access::Access;
+use annal::{GrpcOptions, GrpcServer, Server, ServerOptions, Store, StoreOptions};
 use serde_json::Value;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use super::dice::Dice;
 
@@ -39,13 +41,24 @@ pub(crate) fn binary() -> PathBuf {
     std::env::var_os("ANNAL_FAULTS_BINARY").map_or_else(built, PathBuf::from)
 }
 
-/// A port that nobody else is given by the system, nor by another campaign beside this one.
-pub(crate) fn free_port() -> u16 {
-    let mut dice = Dice::new(uuid::Uuid::new_v4().as_u64_pair().0);
-    loop {
-        let port = u16::try_from(12_000 + dice.below(20_000)).unwrap();
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
+/// Where a server listens.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ports {
+    pub(crate) native: u16,
+    pub(crate) grpc: u16,
+}
+
+impl Ports {
+    /// Ports that nobody else is given by the system, nor by another campaign beside this one.
+    pub(crate) fn free() -> Self {
+        let mut dice = Dice::new(uuid::Uuid::new_v4().as_u64_pair().0);
+        loop {
+            let native = u16::try_from(12_000 + 2 * dice.below(10_000)).unwrap();
+            let is_free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+            let grpc = native + 1;
+            if is_free(native) && is_free(grpc) {
+                return Self { native, grpc };
+            }
         }
     }
 }
@@ -61,21 +74,22 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts it, and does not wait for it. What it complains of goes to the file `log`.
-    pub(crate) fn spawn(program: &Program, folder: &Path, port: u16, log: &Path) -> Self {
+    pub(crate) fn spawn(program: &Program, folder: &Path, ports: Ports, log: &Path) -> Self {
         let mut command = match program {
             Program::Host(align) => {
                 let mut command = Command::new(std::env::current_exe().unwrap());
                 command
                     .env("ANNAL_FAULTS_HOST", folder)
-                    .env("ANNAL_FAULTS_HOST_PORT", port.to_string())
+                    .env("ANNAL_FAULTS_HOST_PORT", ports.native.to_string())
+                    .env("ANNAL_FAULTS_HOST_GRPC_PORT", ports.grpc.to_string())
                     .env("ANNAL_FAULTS_HOST_ALIGN", align.to_string());
                 command
             }
-            Program::Binary => serve(Command::new(binary()), folder, port),
+            Program::Binary => serve(Command::new(binary()), folder, ports),
             Program::Under(words) => {
                 let mut command = Command::new(&words[0]);
                 command.args(&words[1..]).arg(binary());
-                serve(command, folder, port)
+                serve(command, folder, ports)
             }
         };
         let complaints = OpenOptions::new().create(true).append(true).open(log);
@@ -180,15 +194,15 @@ impl Drop for Process {
     }
 }
 
-fn serve(mut command: Command, folder: &Path, port: u16) -> Command {
+fn serve(mut command: Command, folder: &Path, ports: Ports) -> Command {
     for name in ["SERVER", "DATA", "TCP", "HTTP", "INSECURE", "CONFIG", "LOG"] {
         command.env_remove(format!("ANNAL_{name}"));
     }
     command
-        .args([
-            "serve", "--json", "--http", "none", "--log", "info", "--tcp",
-        ])
-        .arg(format!("127.0.0.1:{port}"))
+        .args(["serve", "--json", "--log", "info", "--tcp"])
+        .arg(format!("127.0.0.1:{}", ports.native))
+        .arg("--http")
+        .arg(format!("127.0.0.1:{}", ports.grpc))
         .arg("--data")
         .arg(folder);
     command
@@ -214,35 +228,50 @@ pub(crate) fn verify(folder: &Path) -> Result<(), String> {
 pub(crate) fn host() -> Option<Result<(), String>> {
     let folder = std::env::var_os("ANNAL_FAULTS_HOST")?;
     let number = |name| std::env::var(name).ok()?.parse::<u32>().ok();
-    let port = number("ANNAL_FAULTS_HOST_PORT")?;
+    let port = |name| u16::try_from(number(name)?).ok();
+    let ports = Ports {
+        native: port("ANNAL_FAULTS_HOST_PORT")?,
+        grpc: port("ANNAL_FAULTS_HOST_GRPC_PORT")?,
+    };
     let align = number("ANNAL_FAULTS_HOST_ALIGN")?;
-    Some(serve_small(
-        Path::new(&folder),
-        u16::try_from(port).ok()?,
-        align,
-    ))
+    Some(serve_small(Path::new(&folder), ports, align))
 }
 
-fn serve_small(folder: &Path, port: u16, align: u32) -> Result<(), String> {
+fn serve_small(folder: &Path, ports: Ports, align: u32) -> Result<(), String> {
     let mut options = StoreOptions::default();
     options.segment_size_bytes = 64 * 1024;
     options.index_flush_events = 256;
     options.unit_align_bytes = align;
     let store = Store::open(folder, options).map_err(|error| error.to_string())?;
-    let mut options = ServerOptions::default();
-    options.address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut native = ServerOptions::default();
+    native.address = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.native));
+    let mut grpc = GrpcOptions::default();
+    grpc.addresses = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, ports.grpc))];
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let served = runtime.block_on(async {
         let mut told = signal(SignalKind::terminate()).unwrap();
-        let server = Server::bind(store.clone(), options).map_err(|error| error.to_string())?;
+        let native = Server::bind(store.clone(), native).map_err(|error| error.to_string())?;
+        let access = Access::open(store.clone());
+        let grpc = GrpcServer::bind_with(&access, None, grpc).map_err(|error| error.to_string())?;
         println!(
             "{{\"notice\": \"listening\", \"position\": {}}}",
             store.committed()
         );
-        let stop = async {
-            let _told = told.recv().await;
+        let (stop, stopped) = watch::channel(false);
+        let stopping = || {
+            let mut stopped = stopped.clone();
+            async move {
+                let _told = stopped.wait_for(|stopped| *stopped).await;
+            }
         };
-        server.run(stop).await.map_err(|error| error.to_string())
+        let (native, grpc) = (native.run(stopping()), grpc.run(stopping()));
+        let told = async {
+            let _told = told.recv().await;
+            stop.send_replace(true);
+        };
+        let (native, grpc, ()) = tokio::join!(native, grpc, told);
+        native.map_err(|error| error.to_string())?;
+        grpc.map_err(|error| error.to_string())
     });
     served.and_then(|()| store.close().map_err(|error| error.to_string()))
 }

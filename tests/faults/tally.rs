@@ -17,6 +17,8 @@ pub(crate) struct Tally {
     /// Servers that said why they could not open the store.
     pub(crate) not_opened: u64,
     pub(crate) done: u64,
+    /// How many of them over gRPC.
+    pub(crate) done_over_grpc: u64,
     pub(crate) conflicts: u64,
     pub(crate) refused: u64,
     pub(crate) unknown: u64,
@@ -39,6 +41,7 @@ impl Tally {
         self.while_opening += other.while_opening;
         self.not_opened += other.not_opened;
         self.done += other.done;
+        self.done_over_grpc += other.done_over_grpc;
         self.conflicts += other.conflicts;
         self.refused += other.refused;
         self.unknown += other.unknown;
@@ -59,6 +62,7 @@ impl Tally {
             match &asked.outcome {
                 Outcome::Done(receipt) => {
                     self.done += 1;
+                    self.done_over_grpc += u64::from(asked.over_grpc);
                     self.repeated += u64::from(receipt.repeated);
                 }
                 Outcome::Conflict { .. } => self.conflicts += 1,
@@ -85,15 +89,16 @@ impl fmt::Display for Tally {
         write!(
             f,
             "{} strikes, {} more while opening, {} openings refused, in {} lives and {:.0} s; \
-             {} appends acknowledged ({} of them again), {} conflicts, {} refused, {} unknown ({} \
-             of them there); {} events in the logs, {} looks, {} notices to followers, which \
-             resumed {} times; slowest opening {:.0} ms",
+             {} appends acknowledged ({} of them over gRPC, {} again), {} conflicts, {} refused, \
+             {} unknown ({} of them there); {} events in the logs, {} looks, {} notices to \
+             followers, which resumed {} times; slowest opening {:.0} ms",
             self.strikes,
             self.while_opening,
             self.not_opened,
             self.lives,
             self.took.as_secs_f64(),
             self.done,
+            self.done_over_grpc,
             self.repeated,
             self.conflicts,
             self.refused,

@@ -43,7 +43,7 @@ impl Judge<'_> {
         }
         for given in history.followed.iter().flat_map(|followed| &followed.given) {
             let (at, length) = match given {
-                Given::Event(at, event) => (*at, event.position.0 + 1),
+                Given::Event(at, event) | Given::Untagged(at, event) => (*at, event.position.0 + 1),
                 Given::LookedAt(at, position, _) => (*at, position.0),
             };
             steps.push(Step::answered(at, length, usize::MAX));
