@@ -122,7 +122,9 @@ impl Fault for Full {
             }
             if !load.is_acknowledged(APPENDS, AGAIN_WITHIN) {
                 let said = server.complaints();
-                return Err(format!("there is room again, and nothing is written: {said}"));
+                return Err(format!(
+                    "there is room again, and nothing is written: {said}"
+                ));
             }
             self.went_on.fetch_add(1, Ordering::Relaxed);
         }

@@ -120,7 +120,7 @@ fn outcome(status: &Status) -> Result<Outcome, String> {
     let text = status.message().to_owned();
     let is_of_server = status.source().is_none();
     match status.code() {
-        Code::Unavailable if is_of_server => Ok(Outcome::Refused(text)),
+        Code::Unavailable | Code::ResourceExhausted if is_of_server => Ok(Outcome::Refused(text)),
         _ if nobody_listens(status) => Ok(Outcome::Refused(format!("no connection to it: {text}"))),
         Code::InvalidArgument | Code::PermissionDenied | Code::Unimplemented | Code::NotFound => {
             Err(format!("an append over gRPC: {status:?}"))
