@@ -338,6 +338,34 @@ fn old_events_go_by_the_later_of_two_clocks() {
     assert_eq!(info.removed_events, 9);
 }
 
+/// The last event says how long the stream is when the index is made again from what is left.
+#[test]
+fn the_last_event_of_a_stream_stays_though_it_is_too_old_to_be_read() {
+    let disk = MemoryDisk::new();
+    let host = Arc::new(SimulatedHost::new(1));
+    let now = 1_800_000_000_000_000;
+    host.set_now_us(now);
+    let open = || Store::open_on(Arc::new(disk.clone()), host.clone(), options()).unwrap();
+    let store = open();
+    store.append(metadata("c", "{\"$maxAge\":1000}")).unwrap();
+    store.append(to("c", 0..10)).unwrap();
+    fill(&store, 10_000);
+    host.set_now_us(now + 3_600_000_000);
+    store.append(to("filler", 50_000..50_001)).unwrap();
+    assert!(scavenge(&store).removed_events > 0);
+    store.close().unwrap();
+    for (name, _) in disk.list().unwrap() {
+        if name.starts_with("table") {
+            disk.destroy(&name).unwrap();
+        }
+    }
+    let store = open();
+    store.maintain().unwrap();
+    assert_eq!(known(&store).streams["c"].0.as_deref(), Some(&[][..]));
+    let receipt = store.append(to("c", 100..101)).unwrap();
+    assert_eq!(receipt.revisions[0].1.0, 10);
+}
+
 #[test]
 fn one_scavenge_runs_at_a_time_and_can_be_stopped_and_goes_on() {
     let disk = MemoryDisk::new();

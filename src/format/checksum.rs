@@ -134,11 +134,14 @@ mod tests {
 
     #[test]
     fn a_long_text_is_the_list_of_its_pieces() {
-        let bytes = vec![7u8; PIECE_LEN_BYTES + 1];
-        let mut list = ChecksumList::default();
-        list.push(crc32fast::hash(&bytes[..PIECE_LEN_BYTES]));
-        list.push(crc32fast::hash(&bytes[PIECE_LEN_BYTES..]));
-        assert_eq!(checksum(&bytes), list.finish());
+        for len in [1, PIECE_LEN_BYTES, PIECE_LEN_BYTES + 1] {
+            let bytes = vec![7u8; PIECE_LEN_BYTES + len];
+            let mut list = ChecksumList::default();
+            for piece in bytes.chunks(PIECE_LEN_BYTES) {
+                list.push(crc32fast::hash(piece));
+            }
+            assert_eq!(checksum(&bytes), list.finish());
+        }
     }
 
     #[test]

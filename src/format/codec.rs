@@ -235,6 +235,20 @@ mod tests {
     }
 
     #[test]
+    fn a_varint_has_at_most_64_bits() {
+        for value in [u64::MAX, 1 << 63, (1 << 63) - 1] {
+            let mut out = Vec::new();
+            put_varint(&mut out, value);
+            assert_eq!(Reader::new(&out, "varint").varint(), Ok(value));
+        }
+        for last in 2..=u8::MAX {
+            let bytes = [[0xff; 9].as_slice(), &[last]].concat();
+            let varint = Reader::new(&bytes, "varint").varint();
+            assert_eq!(varint, Err(FormatError::Invalid("varint")), "{last}");
+        }
+    }
+
+    #[test]
     fn small_distances_from_zero_are_small_numbers() {
         assert_eq!([0, -1, 1, -2].map(zigzag), [0, 1, 2, 3]);
         assert_eq!(zigzag(i64::MIN), u64::MAX);

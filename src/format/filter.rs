@@ -203,4 +203,25 @@ mod tests {
         let hasher = KeyHasher::new(*b"0123456789abcdef");
         assert_eq!(hasher.hash(1, b"order-1"), 0xc48c0e01b1ea51a2);
     }
+
+    #[test]
+    fn a_fingerprint_depends_on_the_stream_and_on_the_id() {
+        let hasher = KeyHasher::new([7; 16]);
+        let fingerprint = hasher.fingerprint(5, &[1; 16]);
+        assert_ne!(fingerprint, hasher.fingerprint(6, &[1; 16]));
+        assert_ne!(fingerprint, hasher.fingerprint(5, &[2; 16]));
+    }
+
+    #[test]
+    fn a_filter_has_16_bits_for_each_key() {
+        for (keys, blocks) in [(0, 0), (1, 1), (16, 1), (17, 2), (32, 2), (1000, 63)] {
+            assert_eq!(blocks_for(keys), blocks, "{keys}");
+        }
+    }
+
+    #[test]
+    fn the_secret_is_not_shown() {
+        let shown = format!("{:?}", KeyHasher::new([7; 16]));
+        assert_eq!(shown, "KeyHasher { .. }");
+    }
 }

@@ -388,12 +388,6 @@ impl OffsetPage {
         }
     }
 
-    /// How many events it has.
-    #[must_use]
-    pub fn events(&self) -> usize {
-        self.count
-    }
-
     /// The page as it is on disk.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
@@ -486,6 +480,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_footer_knows_where_its_pages_lie_and_how_many_events_each_has() {
+        let mut footer = footer(4097);
+        assert_eq!(footer.end_position(), Position(70 + 4097));
+        footer.pages[0].end = 100;
+        footer.pages[1].end = 130;
+        assert_eq!(footer.page(0), Some((4096, 0..100)));
+        assert_eq!(footer.page(1), Some((1, 100..130)));
+        assert_eq!(footer.page(2), None);
+        // Nothing that a checksum found right may make it panic, or take bytes of nobody.
+        footer.pages[1].end = 100;
+        assert_eq!(footer.page(1), Some((1, 100..100)));
+        footer.pages[1].end = 99;
+        assert_eq!(footer.page(1), None);
+    }
+
     proptest! {
         #[test]
         fn a_page_gives_every_offset(
@@ -505,6 +515,7 @@ mod tests {
             prop_assert!(decode(5, 2).is_err());
             prop_assert!(decode(4, 1).is_err());
             let page = decode(4, 2).unwrap();
+            prop_assert_eq!(page.bytes(), &bytes);
             let mut all = Vec::new();
             while page.unpack_group(all.len(), &mut all) {}
             prop_assert_eq!(&all, &offsets);

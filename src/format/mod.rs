@@ -56,14 +56,13 @@ fn first_whole<'a, T>(
     what: &'static str,
     decode: impl Fn(&'a [u8]) -> Result<T, FormatError>,
 ) -> Result<T, FormatError> {
-    let mut first = Err(FormatError::Truncated(what));
-    for (at, copy) in copies.enumerate() {
+    let mut first = None;
+    for copy in copies {
         match decode(copy) {
             Ok(whole) => return Ok(whole),
             Err(FormatError::Newer(what)) => return Err(FormatError::Newer(what)),
-            Err(error) if at == 0 => first = Err(error),
-            Err(_) => {}
+            Err(error) => first = first.or(Some(error)),
         }
     }
-    first
+    Err(first.unwrap_or(FormatError::Truncated(what)))
 }

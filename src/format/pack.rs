@@ -137,6 +137,7 @@ mod tests {
             bytes.extend_from_slice(&rest);
             let (list, taken) = Packed::parse(&bytes, values.len()).unwrap();
             prop_assert_eq!(taken, len);
+            prop_assert_eq!((list.len(), list.is_empty()), (values.len(), values.is_empty()));
             let mut again = Vec::new();
             list.unpack(&mut again);
             prop_assert_eq!(&again, &values);

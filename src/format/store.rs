@@ -37,6 +37,8 @@ pub const FIELDS: [Field; 9] = [
 ];
 /// Where the second copy begins, in bytes; the rest of each half is zeros.
 pub const COPY_LEN_BYTES: usize = 4096;
+/// The length of the file, in bytes.
+pub const FILE_LEN_BYTES: usize = 2 * COPY_LEN_BYTES;
 /// The smallest alignment of units, in bytes: that of their lengths.
 pub const UNIT_ALIGN_MIN: u32 = 8;
 /// The largest alignment of units, in bytes.

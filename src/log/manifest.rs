@@ -18,7 +18,7 @@ pub(crate) struct Manifest {
     updating: Mutex<Updating>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Updating {
     /// The generation before the current one, whose files are kept.
     before: Option<Arc<ManifestData>>,
@@ -26,16 +26,12 @@ struct Updating {
 }
 
 impl Manifest {
-    pub(super) fn new(
-        disk: Arc<dyn Disk>,
-        current: Arc<ManifestData>,
-        before: Option<Arc<ManifestData>>,
-    ) -> Self {
-        let failed = None;
+    /// The manifest that is in force. What older ones name is removed by whoever opens the store.
+    pub(super) fn new(disk: Arc<dyn Disk>, current: Arc<ManifestData>) -> Self {
         Self {
             disk,
             current: RwLock::new(current),
-            updating: Mutex::new(Updating { before, failed }),
+            updating: Mutex::new(Updating::default()),
         }
     }
 

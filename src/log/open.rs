@@ -11,7 +11,7 @@ use crate::format::floor::{FILE_LEN_BYTES, Floor};
 use crate::format::manifest::ManifestData;
 use crate::format::names::FileName;
 use crate::format::segment::HEADER_LEN_BYTES;
-use crate::format::store::{Identity, UNIT_ALIGN_MAX, UNIT_ALIGN_MIN};
+use crate::format::store::{self, Identity, UNIT_ALIGN_MAX, UNIT_ALIGN_MIN};
 use crate::format::unit::Place;
 use crate::log::cache::Cache;
 use crate::log::error::{LogOpenError, StorageError};
@@ -35,8 +35,6 @@ use crate::sync::{Mutex, RwLock};
 const SEGMENT_SIZE_MAX: u32 = 1 << 31;
 const SEGMENT_SIZE_MIN: u32 = 64 * 1024;
 const FIRST_SEGMENT: u32 = 0;
-/// More than a draft of the file `store` takes, in bytes.
-const DRAFT_LEN_BYTES_MAX: u64 = 64 * 1024;
 
 /// See [`Log::open`].
 pub(super) fn open(
@@ -73,14 +71,10 @@ pub(super) fn open(
     };
     survey.report.created = created;
     repair(&*disk, &mut survey, &files)?;
-    let manifest = Manifest::new(
-        Arc::clone(&disk),
-        Arc::clone(&survey.manifest),
-        survey.before.clone(),
-    );
+    let manifest = Manifest::new(Arc::clone(&disk), Arc::clone(&survey.manifest));
     // From here on a unit of the last writer cannot be taken for one of this writer.
     manifest.update(|manifest| manifest.epoch += 1)?;
-    survey.report.unknown_files = tidy(&*disk, &manifest, &survey, &files);
+    survey.report.unknown_files = tidy(&*disk, &manifest, &files);
     let shared = share(disk, host, options, survey, manifest, lock)?;
     Ok(shared)
 }
@@ -165,7 +159,8 @@ fn clear_draft(disk: &dyn Disk, files: &[(String, u64)]) -> Result<(), LogOpenEr
     let store_draft = FileName::StoreDraft.to_string();
     let has_draft = files.iter().any(|(name, _)| *name == store_draft);
     let is_creation = has_draft && {
-        let draft = read_file(disk, &store_draft, DRAFT_LEN_BYTES_MAX)?;
+        let len = u64::try_from(store::FILE_LEN_BYTES).unwrap_or(0);
+        let draft = read_file(disk, &store_draft, len)?;
         Identity::decode(&draft).is_ok()
     };
     let lost = || {
@@ -272,39 +267,28 @@ fn torn_file<'a>(survey: &'a Survey, torn: &Torn) -> &'a Spare {
 }
 
 /// Removes derived files that nothing names, and says which other files nothing names.
-fn tidy(
-    disk: &dyn Disk,
-    manifest: &Manifest,
-    survey: &Survey,
-    files: &[(String, u64)],
-) -> Vec<String> {
+fn tidy(disk: &dyn Disk, manifest: &Manifest, files: &[(String, u64)]) -> Vec<String> {
+    // The generation before, which is kept, names the same files.
     let current = manifest.current();
-    let before = &survey.manifest;
-    // The generation before keeps its own, but for segments: it never comes back.
-    let is_segment =
-        |name: &FileName| matches!(name, FileName::Segment(_) | FileName::Rewritten { .. });
-    let kept = before.files().filter(|name| !is_segment(name));
-    let named: Vec<FileName> = current.files().chain(kept).collect();
+    let named: Vec<FileName> = current.files().collect();
     let mut unknown = Vec::new();
     for (name, _) in files {
         match FileName::parse(name) {
             Some(parsed) if named.contains(&parsed) => {}
+            // Of the rewritten ones, those that were written once more or not to their end.
             Some(
                 FileName::Table(_)
                 | FileName::Checkpoint { .. }
                 | FileName::State(_)
-                | FileName::ManifestDraft,
+                | FileName::ManifestDraft
+                | FileName::Rewritten { .. },
             ) => {
-                let _stays = disk.remove(name);
-            }
-            // A segment that was written again, and one whose rewriting was cut short.
-            Some(FileName::Rewritten { .. }) => {
                 let _stays = disk.remove(name);
             }
             Some(FileName::Segment(id)) if current.sealed.iter().any(|one| one.id == id) => {
                 let _stays = disk.remove(name);
             }
-            Some(FileName::Manifest(generation)) if generation < before.generation => {
+            Some(FileName::Manifest(generation)) if generation + 1 < current.generation => {
                 let _stays = disk.remove(name);
             }
             Some(FileName::Segment(_) | FileName::Quarantine { .. }) | None => {

@@ -20,7 +20,7 @@ use crate::format::manifest::{ManifestData, SealedSegment, StateEntry};
 use crate::format::names::FileName;
 use crate::format::segment::HEADER_LEN_BYTES;
 use crate::format::state::{self, KnownRequest};
-use crate::format::store::{COPY_LEN_BYTES, Identity, UNIT_ALIGN_MIN};
+use crate::format::store::{self, Identity, UNIT_ALIGN_MIN};
 use crate::format::unit::{HEADER_LEN, Place, UNIT_LEN_BYTES_MAX, UnitHeader};
 use crate::log::error::{LogOpenError, StorageError};
 use crate::log::facts::Facts;
@@ -144,7 +144,6 @@ pub(super) struct LastUnit {
 pub(super) struct Survey {
     pub(super) identity: Identity,
     pub(super) manifest: Arc<ManifestData>,
-    pub(super) before: Option<Arc<ManifestData>>,
     pub(super) floor: Option<Floor>,
     /// Where the walk began.
     pub(super) start: Expected,
@@ -181,7 +180,7 @@ pub(super) fn survey(
     cold: bool,
 ) -> Result<Survey, LogOpenError> {
     let name = FileName::Store.to_string();
-    let store = read_file(disk, &name, 2 * wide(COPY_LEN_BYTES))?;
+    let store = read_file(disk, &name, wide(store::FILE_LEN_BYTES))?;
     let identity =
         Identity::decode(&store).map_err(|error| StorageError::damaged(&name, 0, error))?;
     let generation = newest_generation(files).ok_or_else(|| StorageError::Missing {
@@ -194,16 +193,10 @@ pub(super) fn survey(
         let error = FormatError::Invalid("the generation of a manifest");
         return Err(StorageError::damaged(&name, 0, error).into());
     }
-    let before = generation.checked_sub(1).filter(|before| {
-        let name = FileName::Manifest(*before).to_string();
-        files.iter().any(|(file, _)| *file == name)
-    });
-    let before = before.and_then(|before| read_manifest(disk, before).ok());
     let floor = read_floor(disk, &manifest)?;
     check_sizes(files, &manifest)?;
     let mut survey = Survey {
         floor,
-        before: before.map(Arc::new),
         ..Survey::new(identity, manifest, RecoveryReport::default())
     };
     survey.report.clean_stop = survey.clean_end().is_some();
@@ -297,7 +290,6 @@ impl Survey {
                 mark: manifest.sealed.last().map_or(Mark::START, |last| last.mark),
             },
             manifest,
-            before: None,
             floor: None,
             walked: Vec::new(),
             spare: None,

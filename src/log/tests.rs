@@ -3,6 +3,11 @@
 mod cost;
 mod crash;
 mod damage;
+mod opening;
+mod reads;
+mod recovery;
+mod rewrite;
+mod states;
 
 use std::sync::Arc;
 
@@ -36,17 +41,25 @@ fn data(position: u64, len: u64) -> Bytes {
 }
 
 fn unit(log: &Log, first: Position, events: u64, len: u64) -> UnitBuffer {
+    unit_of(log, first, events, &|position| (data(position, len), 0))
+}
+
+/// What an event is to be: its data, and by how much its created time is off the usual one.
+type Wanted<'a> = &'a dyn Fn(u64) -> (Bytes, i64);
+
+fn unit_of(log: &Log, first: Position, events: u64, wanted: Wanted<'_>) -> UnitBuffer {
     let mut unit = UnitBuffer::new(first);
     let stream = StreamName::new("some-stream").unwrap();
     for position in first.0..first.0 + events {
-        let event = NewEvent::binary(EventType::new("happened").unwrap(), data(position, len))
+        let (data, late_us) = wanted(position);
+        let event = NewEvent::binary(EventType::new("happened").unwrap(), data)
             .with_id(Uuid::from_u128(position.into()));
         let record = Record {
             stream: &stream,
             revision: Revision(position),
             event: &event,
             created: Timestamp::from_micros(
-                1_700_000_000_000_000 + i64::try_from(position).unwrap(),
+                1_700_000_000_000_000 + i64::try_from(position).unwrap() + late_us,
             ),
             payload_checksum: payload_checksum(&event),
         };

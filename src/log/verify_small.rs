@@ -6,7 +6,7 @@ use crate::format::FormatError;
 use crate::format::floor::{FILE_LEN_BYTES, Floor};
 use crate::format::manifest::{CheckpointEntry, LEN_BYTES_MAX, ManifestData, TableEntry};
 use crate::format::names::FileName;
-use crate::format::store::{COPY_LEN_BYTES, Identity};
+use crate::format::store::{self, Identity};
 use crate::log::error::StorageError;
 use crate::log::facts::Facts;
 use crate::log::file::read_file;
@@ -27,7 +27,7 @@ pub(super) fn verify(
 ) -> Result<(), StorageError> {
     let mut checked = Vec::new();
     let store = FileName::Store.to_string();
-    let len = u64::try_from(2 * COPY_LEN_BYTES).unwrap_or(u64::MAX);
+    let len = u64::try_from(store::FILE_LEN_BYTES).unwrap_or(0);
     checked.push(about(FileRole::Identity, &store, copies(disk, &store, len)));
     let newest = newest_generation(files);
     let manifest = newest.and_then(|generation| {
@@ -124,7 +124,7 @@ fn copies(disk: &dyn Disk, name: &str, len_bytes_max: u64) -> Result<(), Storage
 
 fn checkpoint(disk: &dyn Disk, name: &str, entry: &CheckpointEntry) -> Result<(), StorageError> {
     let store = FileName::Store.to_string();
-    let len = u64::try_from(2 * COPY_LEN_BYTES).unwrap_or(u64::MAX);
+    let len = u64::try_from(store::FILE_LEN_BYTES).unwrap_or(0);
     let identity = Identity::decode(&read_file(disk, &store, len)?);
     let identity = identity.map_err(|error| StorageError::damaged(&store, 0, error))?;
     let bytes = read_file(disk, name, entry.len_bytes.into())?;

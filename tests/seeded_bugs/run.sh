@@ -3,7 +3,7 @@
 # source, runs the suite that is to find it, and writes docs/seeded-bugs.md.
 #
 #     tests/seeded_bugs/run.sh            all of them
-#     tests/seeded_bugs/run.sh NAME...    only these; the table is not written
+#     tests/seeded_bugs/run.sh NAME...    only these, and their rows of it
 #
 # A bug is a patch `NAME.patch`; in front of it stand what it is and the suite. Needs patch(1) and
 # git. ANNAL_BUGS_SEEDS says how many seeds the simulation may take (default: 2,000);
@@ -76,11 +76,15 @@ for name in "${names[@]}"; do
     echo "$row" | tee -a "$rows"
 done
 
-if [ $# -eq 0 ]; then
-    {
-        sed '/^| --- /q' "$here/docs/seeded-bugs.md"
-        cat "$rows"
-    } >"$copy/seeded-bugs.md"
-    cp "$copy/seeded-bugs.md" "$here/docs/seeded-bugs.md"
-fi
+# The table keeps the rows of the other bugs that are still there.
+table=$here/docs/seeded-bugs.md
+sed '1,/^| --- /d' "$table" | while read -r row; do
+    name=$(cut -d' ' -f2 <<<"$row")
+    [ ! -e "$here/tests/seeded_bugs/$name.patch" ] || grep -q "^| $name |" "$rows" || echo "$row"
+done >"$rows.kept"
+{
+    sed '/^| --- /q' "$table"
+    LC_ALL=C sort "$rows" "$rows.kept"
+} >"$copy/seeded-bugs.md"
+cp "$copy/seeded-bugs.md" "$table"
 [ "$missed" -eq 0 ] || { echo "$missed bugs were not found" >&2; exit 1; }

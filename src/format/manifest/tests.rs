@@ -104,6 +104,70 @@ fn a_mandatory_extension_that_is_unknown_is_refused() {
 }
 
 #[test]
+fn a_manifest_that_contradicts_itself_is_refused() {
+    type Change = fn(&mut ManifestData);
+    let contradictions: [Change; 12] = [
+        |manifest| manifest.unsealed.clear(),
+        |manifest| manifest.unsealed = vec![3, 4, 5, 6],
+        |manifest| manifest.unsealed = vec![4, 3],
+        |manifest| manifest.unsealed = vec![3, 3],
+        |manifest| manifest.unsealed = vec![2, 3],
+        |manifest| manifest.sealed[1].first_position = Position(11),
+        |manifest| manifest.sealed[1].events = 9,
+        |manifest| manifest.sealed[1].id = 0,
+        |manifest| manifest.sealed[2].id = 1,
+        |manifest| manifest.next_segment = 4,
+        |manifest| manifest.next_table = 5,
+        |manifest| manifest.sealed.swap(0, 1),
+    ];
+    let sound = || ManifestData {
+        next_segment: 7,
+        state: None,
+        ..manifest(3)
+    };
+    assert!(ManifestData::decode(&sound().encode()).is_ok());
+    for (number, change) in contradictions.into_iter().enumerate() {
+        let mut manifest = sound();
+        for sealed in &mut manifest.sealed {
+            sealed.rewrite = None;
+        }
+        assert!(ManifestData::decode(&manifest.encode()).is_ok());
+        change(&mut manifest);
+        let decoded = ManifestData::decode(&manifest.encode());
+        assert_eq!(decoded, Err(FormatError::Invalid(WHAT)), "{number}");
+    }
+    // At the edges it is sound.
+    let edge = ManifestData {
+        next_segment: 6,
+        unsealed: vec![3, 4, 5],
+        ..sound()
+    };
+    assert!(ManifestData::decode(&edge.encode()).is_ok());
+    // A segment without events, which is none of a kind, has an id of its own all the same.
+    let mut empty = sound();
+    empty.sealed[1].events = 0;
+    empty.sealed[2].first_position = Position(10);
+    assert!(ManifestData::decode(&empty.encode()).is_ok());
+}
+
+#[test]
+fn one_state_file_is_named_and_no_two() {
+    let mut manifest = manifest(3);
+    manifest.extensions.push(Extension {
+        kind: EXTENSION_STATE,
+        bytes: manifest.state.unwrap().bytes().to_vec(),
+    });
+    let decoded = ManifestData::decode(&manifest.encode());
+    assert_eq!(decoded, Err(FormatError::Newer(WHAT)));
+}
+
+#[test]
+fn the_sealed_segments_end_where_the_last_of_them_does() {
+    assert_eq!(manifest(3).sealed_end(), Position(30));
+    assert_eq!(manifest(0).sealed_end(), Position::START);
+}
+
+#[test]
 fn the_tables_of_the_document_have_the_lengths_that_are_written() {
     let sealed = manifest(1).encode().len() - manifest(0).encode().len();
     assert!(sealed.is_multiple_of(COPY_ALIGN_BYTES));

@@ -8,7 +8,7 @@ use crate::format::footer::{CreatedRange, FIXED_LEN_BYTES, Footer, Mark};
 use crate::format::manifest::{ManifestData, Rewrite, SealedSegment};
 use crate::format::names::FileName;
 use crate::format::segment::{HEADER_LEN_BYTES, SegmentHeader, SegmentKind};
-use crate::format::store::{COPY_LEN_BYTES, Identity};
+use crate::format::store::{self, Identity};
 use crate::log::error::{LogOpenError, StorageError};
 use crate::log::file::read_file;
 use crate::log::manifest::read_manifest;
@@ -30,7 +30,11 @@ impl Known {
     /// Reads the small files, and finds out from the segments what no whole manifest says.
     pub(super) fn read(disk: &dyn Disk, files: &[(String, u64)]) -> Result<Self, LogOpenError> {
         let name = FileName::Store.to_string();
-        let store = read_file(disk, &name, 2 * u64::try_from(COPY_LEN_BYTES).unwrap_or(0))?;
+        let store = read_file(
+            disk,
+            &name,
+            u64::try_from(store::FILE_LEN_BYTES).unwrap_or(0),
+        )?;
         let identity =
             Identity::decode(&store).map_err(|error| StorageError::damaged(&name, 0, error))?;
         let len = u64::try_from(FILE_LEN_BYTES).unwrap_or(0);
