@@ -197,6 +197,10 @@ proptest! {
     }
 }
 
+fn bytes_of(number: usize) -> [u8; 8] {
+    u64::try_from(number).unwrap().to_le_bytes()
+}
+
 /// A log of some sealed segments: state records in the first, in the third and in the last unit,
 /// and a checkpoint in the middle of the third.
 struct Long {
@@ -224,7 +228,7 @@ impl Long {
             let mut next = unit(&opened.log, opened.log.end(), 9, LEN);
             if has_state {
                 let key = [u8::try_from(number % 5).unwrap()];
-                next.push_state(record(1, &key, Some(&number.to_le_bytes())));
+                next.push_state(record(1, &key, Some(&bytes_of(number))));
             }
             opened.writer.commit(next, 5).unwrap();
             long.units.push((opened.log.place().segment, has_state));
@@ -242,14 +246,14 @@ impl Long {
         for key in 0..5u8 {
             let numbers = self.units.iter().enumerate().filter(|(_, (_, has))| *has);
             let mut of_key = numbers.filter(|(number, _)| number % 5 == usize::from(key));
-            let last = of_key.next_back().map(|(number, _)| number.to_le_bytes());
+            let last = of_key.next_back().map(|(number, _)| bytes_of(number));
             let found = opened.log.state(1, &[key]);
             assert_eq!(found.as_deref(), last.as_ref().map(|last| &last[..]));
         }
     }
 
-    /// How many units have their place in a segment or behind it.
-    fn from_segment(&self, segment: u32) -> u64 {
+    /// How many units are in a segment or behind it.
+    fn units_behind(&self, segment: u32) -> u64 {
         let behind = self.units.iter().filter(|(one, _)| *one >= segment);
         u64::try_from(behind.count()).unwrap()
     }
@@ -288,7 +292,7 @@ fn without_a_state_file_they_are_gathered_from_the_first_segment_that_has_any() 
         let opened = open(&long.disk);
         long.check(&opened);
         assert_eq!(opened.report.states_rebuilt, lost > 0);
-        assert_eq!(opened.report.walked_units, long.from_segment(first_state));
+        assert_eq!(opened.report.walked_units, long.units_behind(first_state));
         assert_eq!(opened.log.requests_found(&mut |_| Ok(())).unwrap(), None);
         drop(opened);
         // A damaged one is as good as none, and so is one of another number.
@@ -315,7 +319,7 @@ fn without_a_checkpoint_they_are_gathered_from_where_the_first_was_announced() {
         long.check(&opened);
         // There never was a file to be lost.
         assert!(!opened.report.states_rebuilt);
-        assert_eq!(opened.report.walked_units, long.from_segment(first_state));
+        assert_eq!(opened.report.walked_units, long.units_behind(first_state));
         assert_eq!(opened.log.requests_found(&mut |_| Ok(())).unwrap(), None);
     }
 }

@@ -1,5 +1,5 @@
-//! Goes into the copy of the source that has all changes in it: says which of them is on. Environment:
-//! `MUTANT`, its number; 0 for none. `MUTANT_REACHED`, a file that is told of each change that is
+//! Goes into the copy of the source that has all changes in it: says which of them is on.
+//! Environment: `MUTANT`, its number; `MUTANT_REACHED`, a file that is told of each change that is
 //! passed by. With either, the first panic ends the process: nothing else needs to be known.
 #![allow(clippy::all, dead_code, unreachable_pub)]
 
