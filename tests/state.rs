@@ -283,6 +283,41 @@ fn the_state_file_of_two_generations_is_kept_and_no_other() {
     assert!((1..=2).contains(&files.len()), "{files:?}");
 }
 
+/// The store was opened behind a named request without events, at whose position the table begins
+/// that is lost.
+#[test]
+fn a_named_request_without_events_is_known_where_its_table_was_made_again() {
+    for first in [0, 1] {
+        let disk = MemoryDisk::new();
+        let mut options = options();
+        options.index_flush_events = 1;
+        let named = || {
+            let (principal, id) = ("ann".to_owned(), Uuid::from_u128(7));
+            let append = Append::new().state(put("k", "v"));
+            append.request(Request { principal, id })
+        };
+        let one = |id| Append::to(stream("a"), ExpectedRevision::Any, [event(id)]);
+        let store = open_with(&disk, options.clone());
+        if first == 1 {
+            store.append(one(1)).unwrap();
+        }
+        assert!(!store.append(named()).unwrap().repeated);
+        store.close().unwrap();
+        let probe = ProbeDisk::new(Arc::new(disk.clone()));
+        let host = Arc::new(SimulatedHost::new(1));
+        let store = Store::open_on(Arc::new(probe.clone()), host, options.clone()).unwrap();
+        store.append(one(2)).unwrap();
+        probe.fail(Fault::at(Operation::Open).named("table"));
+        store.maintain().unwrap();
+        assert_eq!(probe.failures(), 1, "the new table is lost");
+        store.append(one(3)).unwrap();
+        store.maintain().unwrap();
+        drop(store);
+        let store = open_with(&disk, options);
+        assert!(store.append(named()).unwrap().repeated, "{first}");
+    }
+}
+
 #[test]
 fn a_named_request_without_events_is_known_after_a_restart_wherever_it_stands() {
     let mut options = options();

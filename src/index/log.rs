@@ -86,7 +86,12 @@ impl Source for Log {
             Ok(())
         })?;
         let Some(known) = known else {
-            return self.requests(from, to);
+            // Without a state file there was none in front of the place where opening begins.
+            self.units_behind_start(from, &mut |unit| {
+                push_requests(&unit, from..to, &mut walked);
+                Ok(())
+            })?;
+            return Ok(walked);
         };
         let known = known.iter().filter(|known| known.first >= from.0);
         Ok(known

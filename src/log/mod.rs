@@ -258,6 +258,19 @@ impl Log {
         self.shared.units(from, visit)
     }
 
+    /// The same without the units at the position itself that stand in front of the place at which
+    /// the log was opened: opening it need not look at them.
+    ///
+    /// # Errors
+    /// As [`Self::units`].
+    pub(crate) fn units_behind_start(
+        &self,
+        from: Position,
+        visit: &mut dyn FnMut(Unit) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.shared.units_behind_start(from, visit)
+    }
+
     /// The last durable value of a state record.
     pub(crate) fn state(&self, space: u8, key: &[u8]) -> Option<Bytes> {
         self.shared.states.get(space, key)

@@ -48,9 +48,29 @@ impl Stretch {
 }
 
 impl Shared {
+    /// A unit without events at the position stands in front of the one that holds its event: the
+    /// place at which the store was opened may lie between them, and is not where to begin then.
     pub(super) fn units(
         &self,
         from: Position,
+        visit: &mut dyn FnMut(Unit) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.walk_units(from, self.start.position < from, visit)
+    }
+
+    /// The same for whoever knows what stands in front of the place at which the store was opened.
+    pub(super) fn units_behind_start(
+        &self,
+        from: Position,
+        visit: &mut dyn FnMut(Unit) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        self.walk_units(from, self.start.position <= from, visit)
+    }
+
+    fn walk_units(
+        &self,
+        from: Position,
+        may_begin_at_start: bool,
         visit: &mut dyn FnMut(Unit) -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
         let mut mark = Mark::START;
@@ -60,9 +80,8 @@ impl Shared {
                 continue;
             }
             // The place at which the store was opened saves the way there.
-            let at_start = self.start.place.segment == stretch.id
-                && self.start.position <= from
-                && !stretch.rewritten;
+            let at_start =
+                self.start.place.segment == stretch.id && may_begin_at_start && !stretch.rewritten;
             let start = match at_start {
                 true => self.start,
                 false => stretch.start(before),
