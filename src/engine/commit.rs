@@ -294,6 +294,9 @@ impl Committer {
         self.lone_commit_us.store(lone_us, Ordering::Relaxed);
         self.committed.publish(facts.end, facts.time_us);
         self.bells.log.ring();
+        if self.log.wants_spare() {
+            self.bells.spare.ring();
+        }
         if self.index.wants_flush() || self.log.wants_checkpoint() {
             self.bells.index.ring();
         }

@@ -35,6 +35,7 @@ pub(super) struct Bell {
 #[derive(Debug, Default)]
 pub(super) struct Bells {
     pub(super) log: Bell,
+    pub(super) spare: Bell,
     pub(super) index: Bell,
 }
 
@@ -82,11 +83,14 @@ type Job = fn(&Shared);
 
 /// Starts the store's threads.
 pub(super) fn start(shared: &Arc<Shared>) -> Result<(), StorageError> {
-    let jobs: [(&str, Job); 4] = [
+    let jobs: [(&str, Job); 5] = [
         ("annal-commit", |shared| shared.committer.run()),
         ("annal-resolve", |shared| shared.committer.run_again()),
         ("annal-log", |shared| {
             keep(shared, |shared| &shared.bells.log, Shared::log_step)
+        }),
+        ("annal-spare", |shared| {
+            keep(shared, |shared| &shared.bells.spare, Shared::spare_step)
         }),
         ("annal-index", |shared| {
             keep(shared, |shared| &shared.bells.index, Shared::index_step)

@@ -61,7 +61,7 @@ use bytes::Bytes;
 
 use crate::disk::{Disk, Host, OsDisk, OsHost, ReadOnlyDisk};
 use crate::index::{Index, IndexOptions, Step};
-use crate::log::{Log, LogOptions, Opened, RecoveryReport};
+use crate::log::{KeeperProgress, Log, LogOptions, Opened, RecoveryReport};
 use crate::model::{Append, Lineage, Position, Receipt, StateSpace, StoreId, Token};
 use crate::sync::Mutex;
 use crate::sync::thread::{self, JoinHandle, ThreadId};
@@ -406,7 +406,7 @@ impl Store {
         loop {
             let committed = shared.committer.drain();
             let (log, index) = shared
-                .log_step()
+                .step_of_log(Log::keeper_step)
                 .and_then(|log| Ok((log, shared.index_step()?)))
                 .inspect_err(|error| {
                     shared.committer.background_failed(error.clone());
@@ -473,6 +473,7 @@ impl Shared {
         self.scavenges.stop();
         self.committer.stop();
         self.bells.log.end();
+        self.bells.spare.end();
         self.bells.index.end();
     }
 
@@ -522,18 +523,29 @@ impl Shared {
         self.committer.options().read_only
     }
 
-    /// One step of the log's background work.
+    /// One step of the log's background work, but for the spare segment.
     fn log_step(&self) -> Result<Next, StorageError> {
+        self.step_of_log(Log::seal_step)
+    }
+
+    /// One step of the work for the spare segment: beside the rest, for sealing takes longer than a
+    /// log that grows fast needs until its active segment is full.
+    fn spare_step(&self) -> Result<Next, StorageError> {
+        self.step_of_log(Log::spare_step)
+    }
+
+    fn step_of_log(
+        &self,
+        step: fn(&Log) -> Result<KeeperProgress, StorageError>,
+    ) -> Result<Next, StorageError> {
         if self.is_read_only() {
             return Ok(Next::WhenCalled);
         }
-        self.log
-            .keeper_step()
-            .map(|progress| match progress.again_after {
-                Some(Duration::ZERO) => Next::Now,
-                Some(pause) => Next::After(pause),
-                None => Next::WhenCalled,
-            })
+        step(&self.log).map(|progress| match progress.again_after {
+            Some(Duration::ZERO) => Next::Now,
+            Some(pause) => Next::After(pause),
+            None => Next::WhenCalled,
+        })
     }
 
     /// One step of the index's background work: what appends may wait for comes first.

@@ -4,7 +4,8 @@
 //! failed write or sync; nothing is read on the way of an append; bytes are given out only after
 //! their checksums were found right; and recovery changes nothing where durable data is damaged.
 //!
-//! The layer has no threads. Whoever opens the log calls [`Log::keeper_step`] now and then.
+//! The layer has no threads. Whoever opens the log calls [`Log::keeper_step`], or its parts, now
+//! and then.
 
 mod block;
 mod cache;
@@ -22,6 +23,7 @@ mod seal;
 mod sealed;
 mod segment;
 mod shared;
+mod spare;
 mod state;
 mod state_file;
 mod states;
@@ -331,12 +333,39 @@ impl Log {
         Ok(Some(requests))
     }
 
-    /// One piece of background work. After an error, stop calling it and stop the store.
+    /// One piece of background work: of [`Self::seal_step`], or else of [`Self::spare_step`].
+    ///
+    /// # Errors
+    /// As these.
+    pub(crate) fn keeper_step(&self) -> Result<KeeperProgress, StorageError> {
+        let sealed = self.seal_step()?;
+        if sealed != KeeperProgress::AGAIN && self.spare_step()? == KeeperProgress::AGAIN {
+            return Ok(KeeperProgress::AGAIN);
+        }
+        Ok(sealed)
+    }
+
+    /// A full segment is sealed, or the floor is written. After an error, stop calling it and stop
+    /// the store.
     ///
     /// # Errors
     /// What the disk says.
-    pub(crate) fn keeper_step(&self) -> Result<KeeperProgress, StorageError> {
-        self.shared.keeper_step()
+    pub(crate) fn seal_step(&self) -> Result<KeeperProgress, StorageError> {
+        self.shared.seal_step()
+    }
+
+    /// The segment that comes next is made, or filled with zeros for a piece. May run beside
+    /// [`Self::seal_step`]; after an error, stop as there.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub(crate) fn spare_step(&self) -> Result<KeeperProgress, StorageError> {
+        self.shared.spare_step()
+    }
+
+    /// Whether a call of [`Self::spare_step`] has something to do.
+    pub(crate) fn wants_spare(&self) -> bool {
+        self.shared.wants_spare()
     }
 
     /// The sealed segments that may be written again, in order, and their lengths in bytes.

@@ -21,7 +21,7 @@ use crate::log::recovery::{Survey, Torn, TornTail, survey};
 use crate::log::salvage;
 use crate::log::sealed::{SealedFiles, read_exact};
 use crate::log::segment::{CAPACITY_MIN, Spare, create_segment, is_untouched};
-use crate::log::shared::{FloorFile, Pace, Shared};
+use crate::log::shared::{FloorFile, Shared};
 use crate::log::state::{Live, Recent, State};
 use crate::log::state_file::StateFile;
 use crate::log::states::States;
@@ -111,14 +111,10 @@ fn create_store(
     disk.sync_directory()
         .map_err(|error| StorageError::io("sync the directory of", &draft, error))?;
     let capacity = CAPACITY_MIN.min(options.segment_size_bytes);
-    let segment = create_segment(disk, &identity, FIRST_SEGMENT, capacity)?;
+    let mut segment = create_segment(disk, &identity, FIRST_SEGMENT, capacity)?;
     if options.zero_fill {
-        let len = (capacity - HEADER_LEN_BYTES).min(ZERO_STEP_BYTES);
-        let zeros = vec![0; usize::try_from(len).unwrap_or(0)];
-        let filled = segment.file.write_all_at(HEADER_LEN_BYTES.into(), &zeros);
-        filled
-            .and_then(|()| segment.file.sync_data())
-            .map_err(|error| StorageError::io("fill", &segment.name, error))?;
+        let filled = segment.fill((capacity - HEADER_LEN_BYTES).min(ZERO_STEP_BYTES));
+        filled.map_err(|error| StorageError::io("fill", &segment.name, error))?;
     }
     let place = Place {
         segment: segment.id,
@@ -332,7 +328,6 @@ fn share(
         live: live.collect(),
         recent: Recent::new(options.recent_bytes),
         touched_us: host.now_us(),
-        written_bytes: 0,
         idle: survey.idle,
     };
     let named = manifest.current().state.map(|state| (state.number, 0));
@@ -357,7 +352,6 @@ fn share(
         spare: Mutex::new(survey.spare),
         sealing: Mutex::new(()),
         floor: Mutex::new(floor),
-        pace: Mutex::new(Pace::default()),
         start: survey.start,
         lost: Mutex::new(survey.report.lost.clone()),
         _lock: lock,

@@ -28,6 +28,17 @@ pub(super) struct Spare {
     pub(super) zeroed: u32,
 }
 
+impl Spare {
+    /// Writes so many more zeros, and syncs them.
+    pub(super) fn fill(&mut self, len: u32) -> io::Result<()> {
+        let zeros = vec![0; usize::try_from(len).unwrap_or(0)];
+        self.file.write_all_at(self.zeroed.into(), &zeros)?;
+        self.file.sync_data()?;
+        self.zeroed += len;
+        Ok(())
+    }
+}
+
 /// Makes a durable segment file. A number whose file exists already is left alone: such a file was
 /// made by somebody who did not live to name it in the manifest.
 pub(super) fn create_segment(

@@ -1,5 +1,4 @@
-//! What all handles of one open log share, and the work that is done in the background: the spare
-//! segment, the floor.
+//! What all handles of one open log share, and the work that is done in the background: the floor.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -18,19 +17,16 @@ use crate::log::error::StorageError;
 use crate::log::manifest::Manifest;
 use crate::log::salvage::LostRange;
 use crate::log::sealed::{FileKey, SealedFiles};
-use crate::log::segment::{CAPACITY_MIN, Spare, create_segment};
+use crate::log::segment::Spare;
 use crate::log::state::State;
 use crate::log::state_file::StateFile;
 use crate::log::states::States;
 use crate::log::walk::Expected;
-use crate::log::writer::ZERO_STEP_BYTES;
 use crate::sync::atomic::AtomicU64;
 use crate::sync::{Mutex, RwLock};
 
 /// The floor is written when no unit came for so long.
 const FLOOR_DELAY_US: i64 = 50_000;
-/// The spare is filled at least as fast, in bytes a second.
-const FILL_RATE_MIN: u64 = 20_000_000;
 
 /// One open log.
 pub(super) struct Shared {
@@ -52,7 +48,6 @@ pub(super) struct Shared {
     pub(super) spare: Mutex<Option<Spare>>,
     pub(super) sealing: Mutex<()>,
     pub(super) floor: Mutex<FloorFile>,
-    pub(super) pace: Mutex<Pace>,
     /// Where opening began to walk: the last checkpoint, or the first segment that is not sealed.
     pub(super) start: Expected,
     /// What is known to be damaged, where the log is only read.
@@ -78,36 +73,26 @@ pub(super) struct FloorFile {
     pub(super) failed: Option<Arc<StorageError>>,
 }
 
-/// How fast the log grows.
-#[derive(Debug, Default)]
-pub(super) struct Pace {
-    seen_us: i64,
-    seen_bytes: u64,
-    bytes_per_s: u64,
-}
-
 /// What a step of background work tells the one who calls it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct KeeperProgress {
     /// Call again after this time; none: after the next commit.
     pub again_after: Option<Duration>,
 }
 
+impl KeeperProgress {
+    /// There is more to do.
+    pub(super) const AGAIN: Self = Self {
+        again_after: Some(Duration::ZERO),
+    };
+}
+
 impl Shared {
-    /// One piece of background work: a full segment is sealed, or the spare is made or filled by
-    /// one step, or the floor is written.
-    pub(super) fn keeper_step(&self) -> Result<KeeperProgress, StorageError> {
-        let soon = |again_after| KeeperProgress {
-            again_after: Some(again_after),
-        };
+    /// One piece of background work: a full segment is sealed, or the floor is written.
+    pub(super) fn seal_step(&self) -> Result<KeeperProgress, StorageError> {
         let floor_due = self.keep_floor()?;
         if self.is_seal_due() && self.seal_witnessed_segment()? {
-            return Ok(soon(Duration::ZERO));
-        }
-        if let Some(filled_bytes) = self.keep_spare()? {
-            let rate = self.fill_rate();
-            let pause_us = u64::from(filled_bytes) * 1_000_000 / rate;
-            return Ok(soon(Duration::from_micros(pause_us)));
+            return Ok(KeeperProgress::AGAIN);
         }
         Ok(KeeperProgress {
             again_after: floor_due,
@@ -120,99 +105,6 @@ impl Shared {
         let state = self.state.read();
         state.live.len() > 1
             && state.active().facts.end_offset > crate::format::segment::HEADER_LEN_BYTES
-    }
-
-    /// One and a half times the rate at which the log grows, in bytes a second.
-    fn fill_rate(&self) -> u64 {
-        let now_us = self.host.now_us();
-        let written = self.state.read().written_bytes;
-        let mut pace = self.pace.lock();
-        let passed_us = u64::try_from(now_us.saturating_sub(pace.seen_us)).unwrap_or(0);
-        if passed_us >= 10_000 {
-            let bytes = written.saturating_sub(pace.seen_bytes);
-            pace.bytes_per_s = bytes.saturating_mul(1_000_000) / passed_us;
-            (pace.seen_us, pace.seen_bytes) = (now_us, written);
-        }
-        (pace.bytes_per_s.saturating_mul(3) / 2).max(FILL_RATE_MIN)
-    }
-
-    /// Makes the spare when a quarter of the active segment is full, then fills it. Gives how many
-    /// bytes were filled; none if there is nothing to do.
-    fn keep_spare(&self) -> Result<Option<u32>, StorageError> {
-        let (used, capacity) = {
-            let state = self.state.read();
-            let active = state.active();
-            (active.facts.end_offset, active.capacity)
-        };
-        let mut spare = self.spare.lock();
-        let Some(spare) = &mut *spare else {
-            if used < capacity / 4 {
-                return Ok(None);
-            }
-            *spare = Some(self.make_spare(self.next_capacity())?);
-            return Ok(Some(0));
-        };
-        if !self.options.zero_fill || spare.zeroed >= spare.capacity {
-            return Ok(None);
-        }
-        let step = ZERO_STEP_BYTES.min(spare.capacity - spare.zeroed);
-        let zeros = vec![0; usize::try_from(step).unwrap_or(0)];
-        spare
-            .file
-            .write_all_at(spare.zeroed.into(), &zeros)
-            .and_then(|()| spare.file.sync_data())
-            .map_err(|error| StorageError::io("fill", &spare.name, error))?;
-        spare.zeroed += step;
-        Ok(Some(step))
-    }
-
-    /// A sixteenth of the log, from the least capacity to the largest.
-    pub(super) fn next_capacity(&self) -> u32 {
-        let manifest = self.manifest.current();
-        let sealed = manifest
-            .sealed
-            .iter()
-            .map(|entry| u64::from(entry.len_bytes));
-        let state = self.state.read();
-        let live = (state.live.iter()).map(|live| u64::from(live.facts.end_offset));
-        let log: u64 = sealed.sum::<u64>() + live.sum::<u64>();
-        let largest = self.options.segment_size_bytes;
-        u32::try_from(log / 16)
-            .unwrap_or(largest)
-            .clamp(CAPACITY_MIN.min(largest), largest)
-    }
-
-    fn make_spare(&self, capacity: u32) -> Result<Spare, StorageError> {
-        let id = self.manifest.current().next_segment;
-        let spare = create_segment(&*self.disk, &self.identity, id, capacity)?;
-        self.manifest.update(|manifest| {
-            manifest.unsealed.push(spare.id);
-            manifest.next_segment = spare.id + 1;
-        })?;
-        Ok(spare)
-    }
-
-    /// The segment to go on in; made at once if none stands ready.
-    pub(super) fn take_spare(&self, needed: u32) -> Result<Spare, StorageError> {
-        let mut spare = self.spare.lock();
-        match spare.take() {
-            Some(spare) => Ok(spare),
-            None => self.make_spare(self.next_capacity().max(needed)),
-        }
-    }
-
-    /// Removes the spare: first from the manifest, then its file.
-    pub(super) fn remove_spare(&self) -> Result<(), StorageError> {
-        let mut spare = self.spare.lock();
-        let Some(unused) = spare.take() else {
-            return Ok(());
-        };
-        self.manifest
-            .update(|manifest| manifest.unsealed.retain(|id| *id != unused.id))?;
-        self.disk
-            .remove(&unused.name)
-            .and_then(|()| self.disk.sync_directory())
-            .map_err(|error| StorageError::io("remove", &unused.name, error))
     }
 
     /// Writes the floor if the last unit is old enough; else says when it will be.

@@ -31,8 +31,6 @@ pub(super) struct State {
     pub(super) recent: Recent,
     /// When the last unit was committed, by the clock of the machine.
     pub(super) touched_us: i64,
-    /// How many bytes were committed since the store was opened.
-    pub(super) written_bytes: u64,
     /// The named requests without events that stand at the end.
     pub(super) idle: IdleRequests,
 }

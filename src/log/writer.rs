@@ -26,8 +26,11 @@ use crate::log::walk::Expected;
 use crate::model::Position;
 use crate::sync::atomic::Ordering;
 
-/// Space behind the last unit is filled with zeros in steps of this many bytes.
+/// Space is filled with zeros in steps of this many bytes.
 pub(super) const ZERO_STEP_BYTES: u32 = 1024 * 1024;
+/// The writer fills as much behind a unit as there is in front of it, and no more than this: what
+/// a small store takes stays in proportion, and a large one seldom waits for the file system.
+const ZERO_AHEAD_BYTES_MAX: u32 = 4 * ZERO_STEP_BYTES;
 
 /// The only one who appends.
 #[derive(Debug)]
@@ -220,7 +223,7 @@ impl LogWriter {
         let failed = |error| StorageError::io("write", &self.name, error);
         let zeroed = match self.shared.options.zero_fill && end > self.zeroed {
             true => end
-                .saturating_add(ZERO_STEP_BYTES)
+                .saturating_add(end.clamp(ZERO_STEP_BYTES, ZERO_AHEAD_BYTES_MAX))
                 .min(self.capacity)
                 .max(end),
             false => end,
@@ -264,7 +267,6 @@ impl LogWriter {
         facts.push_unit(&unit.records, len, self.mark);
         state.idle.follow(&header, &appends);
         state.touched_us = touched_us;
-        state.written_bytes += u64::from(len);
         state.recent.push(
             header.first_position,
             header.committed_us,
