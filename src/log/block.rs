@@ -1,6 +1,8 @@
-//! Blocks: the records that begin within one stretch of 256 KiB of a segment. They are read by one
-//! call, checked once, and shared. Where one of them is damaged, the others are good all the same.
+//! Blocks: adjacent records of a segment, mostly those that begin within one stretch of 256 KiB.
+//! They are read by one call, checked once, and shared. Where one of them is damaged, the others
+//! are good all the same.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,12 +10,12 @@ use bytes::Bytes;
 use crate::disk::DiskFile;
 use crate::format::FormatError;
 use crate::format::checksum::Salt;
+use crate::format::codec::to_u64;
 use crate::format::footer::PAGE_EVENTS;
 use crate::format::record::{HEADER_LEN_BYTES_MAX, Layout};
 use crate::log::chunk::{Chunk, Run};
 use crate::log::error::StorageError;
 use crate::log::facts::Offsets;
-use crate::log::sealed::FileKey;
 use crate::model::Position;
 
 /// The stretch whose records are read together, in bytes.
@@ -21,13 +23,13 @@ pub(super) const BLOCK_BYTES: u32 = 256 * 1024;
 
 /// Which bytes to read, and which records begin in them.
 pub(super) struct BlockPlan {
-    pub(super) key: FileKey,
-    pub(super) number: u32,
-    pub(super) name: Arc<str>,
-    pub(super) file: Arc<dyn DiskFile>,
+    name: Arc<str>,
+    file: Arc<dyn DiskFile>,
     first: Position,
     /// Offsets in the segment; 0 where the event was removed.
     offsets: Vec<u32>,
+    /// The last record begins in front of this.
+    boundary: u32,
     /// The last record ends at or before this.
     limit: u32,
 }
@@ -40,7 +42,7 @@ struct Span {
 }
 
 /// Verified records.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Block {
     first: Position,
     spans: Vec<Span>,
@@ -154,57 +156,100 @@ pub(super) fn last_present(
     Ok(None)
 }
 
+/// The offsets of a range of events, up to the first that begins at the boundary or behind it, and
+/// the offset behind which the last of them cannot reach.
+fn planned(
+    offsets: &dyn Offsets,
+    range: Range<usize>,
+    boundary: u32,
+) -> Result<(Vec<u32>, u32), StorageError> {
+    let mut planned = Vec::with_capacity(range.len().min(1024));
+    let mut page_number = range.start / PAGE_EVENTS;
+    let mut page = offsets.page(page_number)?;
+    loop {
+        let next = range.start + planned.len();
+        if next >= offsets.events() {
+            planned.truncate(range.len());
+            return Ok((planned, offsets.end_offset()));
+        }
+        if next / PAGE_EVENTS != page_number {
+            page_number = next / PAGE_EVENTS;
+            page = offsets.page(page_number)?;
+        }
+        let from = planned.len();
+        if !page.unpack(next % PAGE_EVENTS, &mut planned) {
+            return Ok((planned, offsets.end_offset()));
+        }
+        let group = (from..).zip(planned.get(from..).unwrap_or_default());
+        let mut behind = group.filter(|(at, offset)| **offset >= boundary || *at >= range.len());
+        // Where an event was removed it has no offset: the next one that is there tells.
+        if let Some((at, &limit)) = behind.find(|(_, offset)| **offset > 0) {
+            planned.truncate(at.min(range.len()));
+            return Ok((planned, limit));
+        }
+    }
+}
+
 impl BlockPlan {
-    /// Plans the block that the event at an index begins in.
+    /// Plans the stretch of this number.
     pub(super) fn new(
         offsets: &dyn Offsets,
-        index: usize,
-        key: FileKey,
+        number: u32,
         (name, file): (&Arc<str>, &Arc<dyn DiskFile>),
         segment_first: Position,
-    ) -> Result<Option<Self>, StorageError> {
-        let Some((offset, _)) = offset_and_limit(offsets, index)? else {
-            return Ok(None);
-        };
-        let number = offset / BLOCK_BYTES;
-        let end = (number + 1).saturating_mul(BLOCK_BYTES);
-        let first_index = first_from(offsets, number * BLOCK_BYTES)?;
-        let mut planned = Vec::with_capacity(1024);
-        let mut page_number = first_index / PAGE_EVENTS;
-        let mut page = offsets.page(page_number)?;
-        let mut limit = None;
-        while limit.is_none() {
-            let next = first_index + planned.len();
-            if next >= offsets.events() {
-                break;
-            }
-            if next / PAGE_EVENTS != page_number {
-                page_number = next / PAGE_EVENTS;
-                page = offsets.page(page_number)?;
-            }
-            let from = planned.len();
-            if !page.unpack(next % PAGE_EVENTS, &mut planned) {
-                break;
-            }
-            let group = planned.get(from..).unwrap_or_default();
-            if let Some(at) = group.iter().position(|offset| *offset >= end) {
-                limit = group.get(at).copied();
-                planned.truncate(from + at);
-            }
-        }
+    ) -> Result<Self, StorageError> {
+        let first = first_from(offsets, number * BLOCK_BYTES)?;
+        let boundary = (number + 1).saturating_mul(BLOCK_BYTES);
+        let (mut planned, limit) = planned(offsets, first..offsets.events(), boundary)?;
         // What was removed behind the last event is nobody's.
         while planned.last() == Some(&0) {
             planned.pop();
         }
-        Ok(Some(Self {
-            key,
-            number,
+        Ok(Self {
             name: Arc::clone(name),
             file: Arc::clone(file),
-            first: segment_first.plus(u64::try_from(first_index).unwrap_or(u64::MAX)),
+            first: segment_first.plus(to_u64(first)),
             offsets: planned,
-            limit: limit.unwrap_or(offsets.end_offset()),
-        }))
+            boundary,
+            limit,
+        })
+    }
+
+    /// Plans these events of a segment from which nothing was removed: as many as take so many
+    /// bytes, at least one.
+    pub(super) fn of_range(
+        offsets: &dyn Offsets,
+        range: Range<usize>,
+        len_bytes_max: usize,
+        (name, file): (&Arc<str>, &Arc<dyn DiskFile>),
+        segment_first: Position,
+    ) -> Result<Self, StorageError> {
+        let first = segment_first.plus(to_u64(range.start));
+        let start = offset_and_limit(offsets, range.start)?.map_or(0, |(offset, _)| offset);
+        let len_max = u32::try_from(len_bytes_max).unwrap_or(u32::MAX).max(1);
+        let range = range.start..range.end.min(offsets.events());
+        let end = start.saturating_add(len_max);
+        let (mut planned, mut limit) = planned(offsets, range, end)?;
+        if limit > end
+            && planned.len() > 1
+            && let Some(last) = planned.pop()
+        {
+            limit = last;
+        }
+        Ok(Self {
+            name: Arc::clone(name),
+            file: Arc::clone(file),
+            first,
+            offsets: planned,
+            boundary: limit,
+            limit,
+        })
+    }
+
+    /// How many bytes there are from the first record to the end of the last, or to what follows.
+    pub(super) fn len_bytes(&self) -> usize {
+        let start = self.offsets.first().copied().unwrap_or(self.limit);
+        usize::try_from(self.limit.saturating_sub(start)).unwrap_or(usize::MAX)
     }
 
     /// Reads and checks the block.
@@ -213,9 +258,9 @@ impl BlockPlan {
         let present = self.offsets.iter().filter(|offset| **offset > 0);
         let start = present.clone().next().copied().unwrap_or(self.limit);
         let last = present.clone().next_back().copied().unwrap_or(self.limit);
-        let boundary = (self.number + 1).saturating_mul(BLOCK_BYTES);
         let header_len = u32::try_from(HEADER_LEN_BYTES_MAX).unwrap_or(u32::MAX);
-        let end = boundary
+        let end = self
+            .boundary
             .max(last.saturating_add(header_len))
             .min(self.limit);
         let mut bytes = vec![0; size(end.saturating_sub(start))];

@@ -29,7 +29,7 @@ impl Chunk {
         self.runs.iter().flat_map(Run::events)
     }
 
-    /// Adds a run, as part of the last one if its bytes lie directly behind it in the same buffer.
+    /// Adds a run, if there is something in it.
     pub(super) fn push(&mut self, run: Run) {
         if run.count > 0 {
             self.runs.push(run);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::disk::DiskFile;
 use crate::format::FormatError;
+use crate::format::codec::to_u64;
 use crate::format::footer::{CreatedRange, RANGE_EVENTS};
 use crate::format::manifest::{ManifestData, SealedSegment};
 use crate::format::record::Layout;
@@ -22,6 +23,8 @@ use crate::model::{Position, Timestamp};
 
 /// Single records whose distance is less than this are read by one call, in bytes.
 const NEAR_BYTES: u32 = 64 * 1024;
+/// So many positions, one behind the other, are read as one piece.
+const ADJACENT_MIN: usize = 4;
 /// The most positions that are planned together.
 const PLANNED_MAX: usize = 128;
 
@@ -44,6 +47,10 @@ pub(super) fn sealed_holding(
     let behind = sealed.partition_point(|segment| segment.first_position <= position);
     let segment = sealed.get(behind.checked_sub(1)?)?;
     (position < segment.end_position()).then_some(segment)
+}
+
+fn to_usize(len: u32) -> usize {
+    usize::try_from(len).unwrap_or(usize::MAX)
 }
 
 fn index_in(position: Position, first: Position) -> usize {
@@ -177,24 +184,31 @@ impl Shared {
     fn block(&self, position: Position) -> Result<Arc<Block>, StorageError> {
         let plan = self.with_offsets(position, |offsets, file_key, file, first| {
             let index = index_in(position, first);
-            if let Some((offset, _)) = offset_and_limit(offsets, index)? {
-                let key = (file_key, offset / BLOCK_BYTES);
-                let cached = self.blocks.find(key);
-                if let Some(block) = cached.filter(|block| block.end() > position) {
-                    return Ok(Err(block));
-                }
+            let place = offset_and_limit(offsets, index)?;
+            let (offset, _) = place.ok_or_else(|| self.lost(position))?;
+            let number = offset / BLOCK_BYTES;
+            match self.cached(file_key, offset, position) {
+                Some(block) => Ok(Err(block)),
+                None => Ok(Ok((
+                    (file_key, number),
+                    BlockPlan::new(offsets, number, file, first)?,
+                ))),
             }
-            BlockPlan::new(offsets, index, file_key, file, first).map(Ok)
         })?;
-        let plan = match plan {
+        let (key, plan) = match plan {
             Err(cached) => return Ok(cached),
-            Ok(plan) => plan.ok_or_else(|| self.lost(position))?,
+            Ok(planned) => planned,
         };
         let block = Arc::new(plan.read(&self.identity.record_salt)?);
         let weight = block.weight();
-        self.blocks
-            .insert((plan.key, plan.number), Arc::clone(&block), weight);
+        self.blocks.insert(key, Arc::clone(&block), weight);
         Ok(block)
+    }
+
+    /// The cached block that holds a position, which begins at an offset of a segment.
+    fn cached(&self, key: FileKey, offset: u32, position: Position) -> Option<Arc<Block>> {
+        let block = self.blocks.find((key, offset / BLOCK_BYTES));
+        block.filter(|block| block.end() > position)
     }
 
     /// Looks at the offsets of the segment that holds a position in front of the end.
@@ -287,7 +301,20 @@ impl Shared {
         let mut located = Vec::new();
         let mut left = len_bytes_max;
         let mut count = 0;
-        for &position in positions {
+        let mut rest = positions;
+        while let Some((&position, behind)) = rest.split_first() {
+            if let Some((part, len)) = self.read_adjacent(rest, left, count == 0)? {
+                if part.runs.is_empty() || len > left && count > 0 {
+                    break;
+                }
+                left = left.saturating_sub(len);
+                let covered: usize = part.runs.iter().map(|run| to_usize(run.count)).sum();
+                count += covered;
+                rest = rest.get(covered..).unwrap_or_default();
+                found.extend(part.runs.into_iter().map(|run| (run.first, run)));
+                continue;
+            }
+            rest = behind;
             let state = self.state.read();
             let is_there = position < state.end();
             let recent = state.recent.record(position).filter(|_| is_there);
@@ -299,7 +326,7 @@ impl Shared {
             };
             let len = match &place {
                 Err(run) => run.as_ref().map_or(0, |run| run.bytes.len()),
-                Ok(place) => usize::try_from(place.limit - place.offset).unwrap_or(usize::MAX),
+                Ok(place) => to_usize(place.limit - place.offset),
             };
             if len > left && count > 0 {
                 break;
@@ -332,6 +359,62 @@ impl Shared {
         Ok(count)
     }
 
+    /// Reads positions that follow one another, as those of an append do, in one piece: from the
+    /// first on, as many as fit; at least one if `some` are needed. With them, how many bytes they
+    /// count for. None where there are too few of them to be worth it, or events were removed.
+    fn read_adjacent(
+        &self,
+        positions: &[Position],
+        len_bytes_max: usize,
+        some: bool,
+    ) -> Result<Option<(Chunk, usize)>, StorageError> {
+        let Some(&from) = positions.first() else {
+            return Ok(None);
+        };
+        let follows = |pair: &&[Position]| matches!(pair, [one, two] if one.next() == *two);
+        let count = 1 + positions.windows(2).take_while(follows).count();
+        if count < ADJACENT_MIN {
+            return Ok(None);
+        }
+        let state = self.state.read();
+        let to = from.plus(to_u64(count)).min(state.end());
+        if from >= to {
+            return Ok(None);
+        }
+        if let Some(chunk) = state.recent.read(from, to, len_bytes_max) {
+            let len = chunk.len_bytes();
+            return Ok(Some((chunk, len)));
+        }
+        drop(state);
+        let plan = self.with_offsets(from, |offsets, key, file, first| {
+            if offsets.has_holes() {
+                return Ok(None);
+            }
+            let range = index_in(from, first)..index_in(to, first);
+            let place = offset_and_limit(offsets, range.start)?;
+            let (offset, limit) = place.ok_or_else(|| self.lost(from))?;
+            if let Some(block) = self.cached(key, offset, from) {
+                return Ok(Some(Err(block)));
+            }
+            if !some && to_usize(limit - offset) > len_bytes_max {
+                return Ok(Some(Err(Arc::default())));
+            }
+            let plan = BlockPlan::of_range(offsets, range, len_bytes_max, file, first)?;
+            Ok(Some(Ok(plan)))
+        })?;
+        let (block, len) = match plan {
+            None => return Ok(None),
+            Some(Err(block)) => (block, None),
+            Some(Ok(plan)) => {
+                let block = plan.read(&self.identity.record_salt)?;
+                (Arc::new(block), Some(plan.len_bytes()))
+            }
+        };
+        let chunk = block.chunk(from, to, len_bytes_max)?;
+        let len = len.unwrap_or(chunk.len_bytes());
+        Ok(Some((chunk, len)))
+    }
+
     /// Where a record is; if its block is cached, the record itself, or none if it was removed.
     fn locate(&self, position: Position) -> Result<Result<Located, Option<Run>>, StorageError> {
         self.with_offsets(position, |offsets, key, (name, file), first| {
@@ -341,8 +424,7 @@ impl Shared {
             if offset == 0 {
                 return Ok(Err(None));
             }
-            let cached = self.blocks.find((key, offset / BLOCK_BYTES));
-            if let Some(block) = cached.filter(|block| block.end() > position) {
+            if let Some(block) = self.cached(key, offset, position) {
                 let run = block.chunk(position, position.next(), usize::MAX)?;
                 return Ok(Err(run.runs.into_iter().next()));
             }
@@ -367,20 +449,19 @@ impl Shared {
             return Ok(());
         };
         let end = last.limit.min(last.offset.saturating_add(NEAR_BYTES));
-        let size = |len: u32| usize::try_from(len).unwrap_or(usize::MAX);
-        let len = size(end.saturating_sub(first.offset));
+        let len = to_usize(end.saturating_sub(first.offset));
         let bytes = read_exact(&*first.file, &first.name, first.offset.into(), len)?;
         let bytes = Bytes::from(bytes);
         let salt = &self.identity.record_salt;
         for place in group {
             let damaged = |error| StorageError::damaged(&place.name, place.offset.into(), error);
-            let mut record = bytes.slice(size(place.offset - first.offset)..);
+            let mut record = bytes.slice(to_usize(place.offset - first.offset)..);
             let layout = Layout::parse(&record).map_err(damaged)?;
             if layout.record_len() > record.len() {
                 layout
                     .check_header(&record, place.position, salt)
                     .map_err(damaged)?;
-                if layout.record_len() > size(place.limit - place.offset) {
+                if layout.record_len() > to_usize(place.limit - place.offset) {
                     return Err(damaged(FormatError::Invalid("a record's length")));
                 }
                 let at = place.offset.into();
@@ -390,7 +471,7 @@ impl Shared {
             let run = Run {
                 first: place.position,
                 count: 1,
-                bytes: record.slice(..size(len)),
+                bytes: record.slice(..to_usize(len)),
             };
             found.push((place.position, run));
         }

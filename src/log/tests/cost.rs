@@ -107,3 +107,73 @@ fn a_small_store_stays_small() {
     let opened = Log::open(disk(), host(), LogOptions::default(), false).unwrap();
     assert!(opened.report.clean_stop);
 }
+
+#[test]
+fn the_next_segment_is_full_of_zeros_before_the_log_goes_on_in_it() {
+    let disk = ProbeDisk::new(Arc::new(MemoryDisk::new()));
+    let options = LogOptions {
+        segment_size_bytes: 8 << 20,
+        ..LogOptions::default()
+    };
+    let on: Arc<dyn Disk> = Arc::new(disk.clone());
+    let mut opened = Log::open(on, Arc::new(SimulatedHost::new(7)), options, true).unwrap();
+    let mut end = Position::START;
+    let mut next = 0;
+    while opened.log.place().segment < 2 {
+        end = opened
+            .writer
+            .commit(unit(&opened.log, end, 500, 400), 5)
+            .unwrap();
+        let segment = opened.log.place().segment;
+        if segment > next {
+            let name = format!("segment-{segment:08x}");
+            let lengths = disk.list().unwrap();
+            let (_, len) = lengths.iter().find(|(file, _)| *file == name).unwrap();
+            assert_eq!(*len, 8 << 20, "{name}");
+            next = segment;
+        }
+        // As a keeper that is woken by the commit, whatever else there is to do.
+        while opened.log.wants_spare() {
+            opened.log.spare_step().unwrap();
+        }
+    }
+}
+
+#[test]
+fn adjacent_events_are_read_by_one_call_and_are_the_same_as_alone() {
+    let disk = ProbeDisk::new(Arc::new(MemoryDisk::new()));
+    let mut opened = open(&disk);
+    let mut end = Position::START;
+    for events in [3, 40, 1, 7, 120, 5].into_iter().cycle().take(60) {
+        end = opened
+            .writer
+            .commit(unit(&opened.log, end, events, 400), 5)
+            .unwrap();
+        opened.log.keeper_step().unwrap();
+    }
+    let log = &opened.log;
+    assert!(log.manifest().current().sealed.len() > 3);
+    let one = |at: u64| -> Vec<_> {
+        let chunk = log.read_at(&[Position(at)]).unwrap();
+        chunk.events().map(Result::unwrap).collect()
+    };
+    for first in (0..end.0).step_by(37) {
+        for (count, len_bytes_max) in [(100, usize::MAX), (100, 3000), (4, 1), (2, usize::MAX)] {
+            let asked: Vec<_> = (first..first + count).map(Position).collect();
+            let (chunk, taken) = log.read_within(&asked, len_bytes_max).unwrap();
+            assert!(taken > 0);
+            let read: Vec<_> = chunk.events().map(Result::unwrap).collect();
+            let there = (first..end.0.min(first + u64::try_from(taken).unwrap())).flat_map(one);
+            assert!(read.into_iter().eq(there), "{first} {count}");
+        }
+    }
+    let first = log.manifest().current().sealed[1].first_position.0;
+    drop(opened);
+    let log = &open(&disk).log;
+    let asked: Vec<_> = (first..first + 100).map(Position).collect();
+    log.read_within(&asked[..4], usize::MAX).unwrap();
+    disk.reset();
+    let (chunk, taken) = log.read_within(&asked, usize::MAX).unwrap();
+    assert_eq!((chunk.events_count(), taken), (100, 100));
+    assert_eq!(disk.tally(Operation::Read, "").calls, 1);
+}
