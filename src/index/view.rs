@@ -147,6 +147,19 @@ impl View {
     /// # Errors
     /// The disk's, and [`IndexError::Rebuilding`] while the answer may lie in a missing table.
     pub(crate) fn stream(&self, stream: &str) -> Result<StreamEntry, IndexError> {
+        let mut entry = self.stream_end(stream)?;
+        if !stream.starts_with("$$") || stream.starts_with("$$$") {
+            entry.metadata = self.metadata(stream)?;
+        }
+        Ok(entry)
+    }
+
+    /// The same without its metadata, which has to be looked for everywhere: how a stream ends is
+    /// told by the newest part of the index that knows it.
+    ///
+    /// # Errors
+    /// As [`Self::stream`].
+    pub(crate) fn stream_end(&self, stream: &str) -> Result<StreamEntry, IndexError> {
         let mut entry = StreamEntry::default();
         let hash = self.hash(Kind::Stream, stream);
         for layer in 0..self.layers.len() {
@@ -158,9 +171,6 @@ impl View {
                 entry.last = Some((Revision(ordinal), Position(position)));
                 break;
             }
-        }
-        if !stream.starts_with("$$") || stream.starts_with("$$$") {
-            entry.metadata = self.metadata(stream)?;
         }
         Ok(entry)
     }

@@ -163,6 +163,7 @@ impl Subscription {
             None => StreamStart {
                 from: Revision::START,
                 live: Revision::START,
+                live_at: Position::START,
             },
         };
         let next = match from {

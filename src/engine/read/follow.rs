@@ -26,6 +26,8 @@ pub(crate) struct StreamStart {
     pub(crate) from: Revision,
     /// The first revision that was not there yet.
     pub(crate) live: Revision,
+    /// Events of such revisions lie here or behind it, and all others in front of it.
+    pub(crate) live_at: Position,
 }
 
 /// What somebody follows.
@@ -66,9 +68,15 @@ impl Reading {
         stream: &StreamName,
         from: Revision,
     ) -> Result<StreamStart, ReadError> {
-        let last = self.view().stream(stream)?.last;
+        let view = self.view();
+        let last = view.stream_end(stream)?.last;
         let live = last.map_or(Revision::START, |(revision, _)| revision.next());
-        Ok(StreamStart { from, live })
+        let live_at = view.committed();
+        Ok(StreamStart {
+            from,
+            live,
+            live_at,
+        })
     }
 
     /// What lies behind everything in front of `next`, within the limit.
@@ -119,7 +127,7 @@ impl Reading {
             Source::Tag(tag) => self.listed_events(Key::Tag(tag), from, forwards)?,
             Source::Stream(stream) => {
                 let view = self.view();
-                *tombstoned = view.stream(stream)?.tombstoned;
+                *tombstoned = view.stream_end(stream)?.tombstoned;
                 self.follow_stream(view, stream, start, next)?
             }
         })
@@ -146,15 +154,13 @@ impl Reading {
         start: StreamStart,
         next: Position,
     ) -> Result<Cursor, ReadError> {
-        let entry = view.stream(stream)?;
-        let (shown, created_min_s) = match self.sight(&view, stream, &entry)? {
-            Sight::Window(window) => (window.first, window.created_min_s),
-            Sight::NotFound | Sight::Tombstoned => (start.live, None),
-        };
-        let sieve = Sieve {
-            first: shown.min(start.live).max(start.from),
-            created_min: created_min_s.map(|min| (min, start.live)),
-            filter: None,
+        let sieve = match next >= start.live_at {
+            // All of it is shown: its metadata need not be asked.
+            true => Sieve {
+                first: start.from.max(start.live),
+                ..Sieve::default()
+            },
+            false => self.sieve_of_past(&view, stream, start)?,
         };
         let from = match next {
             Position::START => From::Ordinal(sieve.first.0),
@@ -163,6 +169,25 @@ impl Reading {
         let postings = view.seek(Key::Stream(stream), from, Direction::Forwards)?;
         let path = Path::List(Box::new(postings), Vec::new());
         Ok(self.cursor(Direction::Forwards, sieve, path, view.committed()))
+    }
+
+    /// What a stream shows to somebody who has not come to its end yet.
+    fn sieve_of_past(
+        &self,
+        view: &View,
+        stream: &StreamName,
+        start: StreamStart,
+    ) -> Result<Sieve, ReadError> {
+        let entry = view.stream(stream)?;
+        let (shown, created_min_s) = match self.sight(view, stream, &entry)? {
+            Sight::Window(window) => (window.first, window.created_min_s),
+            Sight::NotFound | Sight::Tombstoned => (start.live, None),
+        };
+        Ok(Sieve {
+            first: shown.min(start.live).max(start.from),
+            created_min: created_min_s.map(|min| (min, start.live)),
+            filter: None,
+        })
     }
 
     /// Shows every record of a range of committed positions, for finding out whom it concerns.
