@@ -7,6 +7,7 @@ mod opening;
 mod reads;
 mod recovery;
 mod rewrite;
+mod salvage;
 mod states;
 
 use std::sync::Arc;

@@ -9,6 +9,7 @@ use crate::format::manifest::{ManifestData, Rewrite, SealedSegment};
 use crate::format::names::FileName;
 use crate::format::segment::{HEADER_LEN_BYTES, SegmentHeader, SegmentKind};
 use crate::format::store::{self, Identity};
+use crate::format::unit::{HEADER_LEN, UnitHeader};
 use crate::log::error::{LogOpenError, StorageError};
 use crate::log::file::read_file;
 use crate::log::manifest::read_manifest;
@@ -132,14 +133,30 @@ fn rebuilt_manifest(
         epoch: epoch.unwrap_or(0).saturating_add(1),
         next_segment,
         next_table,
-        sealed: with_missing(sealed),
+        sealed: with_missing(sealed, |next| mark_before(disk, identity, next)),
         unsealed,
         ..ManifestData::default()
     }
 }
 
-/// Puts an entry where a segment must have been.
-fn with_missing(found: Vec<SealedSegment>) -> Vec<SealedSegment> {
+/// The last unit in front of a segment, as far as the first unit in it says.
+fn mark_before(disk: &dyn Disk, identity: &Identity, next: &SealedSegment) -> Option<Mark> {
+    let name = next.file_name().to_string();
+    let file = disk.open_to_read(&name).ok()?;
+    let bytes = read_exact(&*file, &name, HEADER_LEN_BYTES.into(), HEADER_LEN).ok()?;
+    let (header, _) = UnitHeader::decode(&bytes, &identity.unit_salt).ok()?;
+    Some(Mark {
+        checksum: header.previous,
+        epoch: header.epoch,
+        committed_us: header.committed_us,
+    })
+}
+
+/// Puts an entry where a segment must have been, so that the one behind it continues it.
+fn with_missing(
+    found: Vec<SealedSegment>,
+    mark_before: impl Fn(&SealedSegment) -> Option<Mark>,
+) -> Vec<SealedSegment> {
     let mut all = Vec::<SealedSegment>::new();
     for next in found {
         let end = all
@@ -148,6 +165,7 @@ fn with_missing(found: Vec<SealedSegment>) -> Vec<SealedSegment> {
         let id = all.last().map_or(0, |last| last.id + 1);
         if next.first_position > end && id < next.id {
             let mark = all.last().map_or(Mark::START, |last| last.mark);
+            let mark = mark_before(&next).unwrap_or(mark);
             all.push(SealedSegment {
                 id,
                 first_position: end,

@@ -299,7 +299,15 @@ fn show(
         if end == Position::START {
             end = known.known_end();
         }
-        expected = show_one(segment, known, start, end.max(start.position), visitor)?;
+        let next = show_one(segment, known, start, end.max(start.position), visitor)?;
+        expected = Expected {
+            // Where nothing stands, as in a spare, the log does not end.
+            place: match next.place == start.place {
+                true => expected.place,
+                false => next.place,
+            },
+            ..next
+        };
     }
     Ok(expected)
 }

@@ -125,7 +125,9 @@ impl Looked<'_> {
                 at.mark = half.mark;
             }
             let Some(next) = next else {
-                if at.position < self.known_end {
+                // What went behind the last unit of a segment that was written again is no loss.
+                let removed = self.rewritten && at.place.offset >= self.limit;
+                if at.position < self.known_end && !removed {
                     let end = self.limit.max(at.place.offset);
                     gap(&mut at, end, self.known_end, why, visit)?;
                 }
