@@ -9,6 +9,7 @@ use crate::format::segment::HEADER_LEN_BYTES;
 use crate::format::unit::{HEADER_LEN, Place, UNIT_LEN_BYTES_MAX};
 use crate::log::facts::{ContentDigests, Facts, RecordEntry};
 use crate::log::recovery::survey;
+use crate::log::segment::create_segment;
 use crate::log::tests::{check, unit};
 use crate::log::unit_buffer::Stamp;
 use crate::log::walk::READ_BYTES;
@@ -531,4 +532,32 @@ fn what_was_cut_short_in_the_spare_says_nothing_when_the_log_has_gone_on_without
     assert_eq!(opened.log.place().segment, 1);
     drop(opened);
     check(&written.open(&disk).unwrap().log, end, LEN);
+}
+
+/// A unit is written only to a segment that the manifest names: where it does not, a newer one did.
+#[test]
+fn a_unit_in_a_segment_that_is_not_named_tells_of_a_lost_manifest() {
+    let written = Written::new(8, 2);
+    let manifest = written.log.manifest().current();
+    let newer = format!("manifest-{:016x}", manifest.generation + 1);
+    for id in [manifest.next_segment, manifest.next_segment + 1] {
+        let disk = written.disk.snapshot();
+        let segment = create_segment(&disk, written.log.identity(), id, 64 * 1024).unwrap();
+        let empty = disk.snapshot();
+        let first = Place {
+            segment: id,
+            offset: HEADER_LEN_BYTES,
+        };
+        let bytes = written.forge(written.end, &written.stamp(first));
+        put_at(&disk, &segment.name, first.offset.into(), &bytes);
+        match written.open(&disk) {
+            Err(LogOpenError::Damaged(StorageError::Missing { file, .. })) => {
+                assert_eq!(*file, *newer);
+            }
+            other => panic!("{id}: {other:?}"),
+        }
+        let opened = written.open(&empty).unwrap();
+        assert_eq!(opened.report.unknown_files, [segment.name.to_string()]);
+        check(&opened.log, written.end, LEN);
+    }
 }

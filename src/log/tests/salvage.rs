@@ -14,6 +14,7 @@ use crate::log::salvage::mend;
 use crate::log::tests::{data, unit};
 use crate::log::{Log, LogOpenError, LogOptions, LostRange, Opened, StorageError};
 use crate::model::Position;
+use crate::sync::atomic::Ordering;
 
 const LEN: u64 = 200;
 
@@ -99,9 +100,10 @@ impl Sample {
                 value: Some(value.into()),
             });
         }
-        let before = opened.log.shared.state.read().written_bytes;
+        let written = |opened: &Opened| opened.log.shared.unsaved_bytes.load(Ordering::Relaxed);
+        let before = written(opened);
         opened.writer.commit(next, 5).unwrap();
-        let len = opened.log.shared.state.read().written_bytes - before;
+        let len = written(opened) - before;
         let behind = opened.log.place();
         let len = u32::try_from(len).unwrap();
         let offset = behind.offset - len;

@@ -28,7 +28,8 @@ static SWITCH: LazyLock<Switch> = LazyLock::new(|| {
         }));
     }
     Switch {
-        on: on.map_or(NONE, |on| on.parse().unwrap()),
+        // Changes are counted from 1.
+        on: on.map_or(0, |on| on.parse().unwrap()),
         reached: path.map(|path| {
             let reached = (0..MANY).map(|_| AtomicBool::new(false)).collect();
             (Mutex::new(File::create(path).unwrap()), reached)
