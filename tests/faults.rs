@@ -40,6 +40,8 @@ mod kill;
 mod life;
 #[path = "faults/load.rs"]
 mod load;
+#[path = "faults/mounted.rs"]
+mod mounted;
 #[path = "faults/power.rs"]
 mod power;
 #[path = "faults/second.rs"]
@@ -108,6 +110,14 @@ fn main() -> ExitCode {
     }
     let settings = Settings::from_environment();
     let described = Trial::test("every_campaign_is_described", every_campaign_is_described);
+    let mounted = "a_store_that_is_mounted_for_reading_only_is_served_and_not_changed";
+    let mounted = Trial::ignorable_test(mounted, || match mounted::run()? {
+        None => Ok(Completion::Completed),
+        Some(lacks) => {
+            eprintln!("a mount for reading only was NOT TRIED: {lacks}");
+            Ok(Completion::ignored_with(lacks))
+        }
+    });
     let trials = CAMPAIGNS.iter().map(|(name, campaign)| {
         let settings = settings.clone();
         Trial::ignorable_test(*name, move || {
@@ -129,5 +139,9 @@ fn main() -> ExitCode {
             Ok(Completion::Completed)
         })
     });
-    libtest_mimic::run(&Arguments::from_args(), trials.chain([described]).collect()).exit_code()
+    libtest_mimic::run(
+        &Arguments::from_args(),
+        trials.chain([described, mounted]).collect(),
+    )
+    .exit_code()
 }

@@ -29,6 +29,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(300);
 pub(crate) enum Program {
     /// `annal serve`.
     Binary,
+    /// `annal serve --read-only`.
+    OnlyReads,
     /// This program, with small segments; units are aligned to so many bytes.
     Host(u32),
     /// `annal serve`, as the last arguments of another command.
@@ -86,6 +88,11 @@ impl Process {
                 command
             }
             Program::Binary => serve(Command::new(binary()), folder, ports),
+            Program::OnlyReads => {
+                let mut command = serve(Command::new(binary()), folder, ports);
+                command.arg("--read-only");
+                command
+            }
             Program::Under(words) => {
                 let mut command = Command::new(&words[0]);
                 command.args(&words[1..]).arg(binary());

@@ -58,6 +58,24 @@ impl Volume {
         )
     }
 
+    /// Mounts it again, so that nobody can write to it.
+    pub(crate) fn for_reading_only(self) -> Result<Self, String> {
+        self.unmount()?;
+        let mut mount = Command::new("mount");
+        done(
+            mount
+                .args(["-o", "loop,ro"])
+                .arg(&self.image)
+                .arg(&self.mounted),
+        )?;
+        Ok(self)
+    }
+
+    /// The file that holds it.
+    pub(crate) fn image(&self) -> &Path {
+        &self.image
+    }
+
     fn unmount(&self) -> Result<(), String> {
         done(Command::new("umount").arg(&self.mounted))
     }
