@@ -159,9 +159,9 @@ pub mod tls;
 pub use client::Client;
 pub use engine::{
     AppendError, Background, Batch, BatchLimit, Bounds, Events, Histogram, Looked, OpenError,
-    ProjectionState, ReadError, ResolvedEvent, ResolvedEvents, Run, ScavengeError, ScavengeHandle,
-    ScavengeInfo, ScavengeOptions, ScavengeStatus, Store, StoreOptions, StoreStats, StoredMetadata,
-    StreamInfo, StreamSummary, repair,
+    Origin, ProjectionState, ReadError, ResolvedEvent, ResolvedEvents, Run, ScavengeError,
+    ScavengeHandle, ScavengeInfo, ScavengeOptions, ScavengeStatus, Store, StoreOptions, StoreStats,
+    StoredMetadata, StreamInfo, StreamSummary, repair,
 };
 #[cfg(feature = "grpc")]
 pub use grpc::{GrpcError, GrpcOptions, GrpcServer};

@@ -473,12 +473,13 @@ fn what_is_enqueued_is_committed_together_when_its_caller_says_so() {
         let mut options = StoreOptions::default();
         options.background = background;
         let store = open(&MemoryDisk::new(), options);
+        let origin = store.origin();
         // The second commit has two requests; so the third is not the caller's, but the store's.
         for ids in [&[1][..], &[2, 3], &[4]] {
             let (answers, received) = mpsc::channel();
             for id in ids {
                 let answers = answers.clone();
-                store.enqueue(any("a", [*id]), move |answer| {
+                store.enqueue_from(origin, any("a", [*id]), move |answer| {
                     answers.send(answer.unwrap().first).unwrap();
                 });
             }

@@ -63,6 +63,46 @@ async fn what_there_may_be_too_much_of_is_limited() {
 }
 
 #[tokio::test]
+async fn all_connections_together_have_so_many_subscriptions() {
+    let mut options = options();
+    options.all_subscriptions_max = 3;
+    options.idle_interval = LONG;
+    let server = serve(memory_store(1), options);
+    let feed = Request::Subscribe(subscribe(Source::Stream("s".into()), SubscribeFrom::Start));
+    let mut one = Raw::connect(server.address).await;
+    let mut other = Raw::connect(server.address).await;
+    let subscribed = async |raw: &mut Raw, number: u64| {
+        raw.send(number, &feed).await;
+        match raw.next().await {
+            (told, Answer::Subscribed(_)) if told == number => {
+                assert!(matches!(raw.next().await, (_, Answer::CaughtUp(_))));
+                true
+            }
+            (told, Answer::Error(WireError::TooMany { what, max: 3 })) if told == number => {
+                assert_eq!(what, "subscriptions on all connections");
+                false
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(subscribed(&mut one, 1).await);
+    assert!(subscribed(&mut one, 2).await);
+    assert!(subscribed(&mut other, 1).await);
+    assert!(!subscribed(&mut other, 2).await);
+    assert!(!subscribed(&mut one, 3).await);
+    // Whoever cancels gives his place to anybody.
+    one.send(1, &Request::Cancel(Empty)).await;
+    assert!(matches!(one.next().await, (1, Answer::End(_))));
+    assert!(subscribed(&mut other, 2).await);
+    assert!(!subscribed(&mut one, 4).await);
+    // So does whoever goes.
+    drop(other);
+    let again = async { while !subscribed(&mut one, 5).await {} };
+    timeout(LONG, again).await.expect("a place");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn no_more_is_sent_than_there_is_credit_for() {
     let server = serve_memory();
     server.store.append(some_events("a-1", 1000)).unwrap();

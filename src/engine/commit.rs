@@ -11,8 +11,8 @@
 mod admit;
 mod answer;
 mod held;
+mod waiting;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use super::committed::Committed;
 use super::error::AppendError;
 use super::keeper::Bells;
 use super::options::{Background, StoreOptions};
+use super::origin::Origin;
 use super::pace::Pace;
 use super::resolve::Resolution;
 use super::stats::Counters;
@@ -31,17 +32,14 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Condvar, Instant, Mutex};
 use answer::{Answer, Promise, Slot, Work};
 use held::Held;
+use waiting::Waiting;
 
 /// Everything that staging changes, under one short lock.
 struct Stage {
     unit: UnitBuffer,
     answers: Vec<Answer>,
-    /// Requests that found no room, in order.
-    waiting: VecDeque<(Box<Work>, Box<Resolution>)>,
-    waiting_len_bytes: usize,
-    /// Requests that are going round again. Until each of them is back, later ones wait: what a
-    /// connection sends one behind the other is judged in that order.
-    going_round: usize,
+    /// Requests that found no room.
+    waiting: Waiting<(Box<Work>, Box<Resolution>)>,
     /// The memory that the state records will take that are staged and not yet durable, in bytes,
     /// at most.
     states_len_bytes: u64,
@@ -122,9 +120,7 @@ impl Committer {
         let stage = Stage {
             unit: UnitBuffer::new(log.end()),
             answers: Vec::new(),
-            waiting: VecDeque::new(),
-            waiting_len_bytes: 0,
-            going_round: 0,
+            waiting: Waiting::default(),
             states_len_bytes: 0,
             held: None,
             stopped: None,
@@ -181,6 +177,7 @@ impl Committer {
         let slot = Arc::new(Slot::default());
         let promise = Promise(Arc::clone(&slot));
         self.admit(Work {
+            origin: Origin::UNNAMED,
             prepared,
             done: Box::new(move |answer| promise.0.fill(answer)),
         });
@@ -343,7 +340,7 @@ impl Committer {
         if let Some(held) = &stage.held {
             return held.is_due();
         }
-        let waiting = !stage.waiting.is_empty() && stage.going_round == 0 && !self.index.is_full();
+        let waiting = stage.waiting.is_ready() && !self.index.is_full();
         !stage.unit.is_empty() || !stage.answers.is_empty() || waiting
     }
 

@@ -23,6 +23,7 @@ mod committed;
 mod error;
 mod keeper;
 mod options;
+mod origin;
 mod pace;
 mod prepare;
 mod read;
@@ -40,6 +41,7 @@ pub use crate::log::{LogVerification, LostRange, Run, StorageError};
 pub(crate) use committed::CommitListener;
 pub use error::{AppendError, OpenError, ReadError};
 pub use options::{Background, StoreOptions};
+pub use origin::Origin;
 pub use read::{
     Batch, BatchLimit, Bounds, Events, Looked, ProjectionState, ResolvedEvent, ResolvedEvents,
     StoredMetadata, StreamInfo, StreamSummary,
@@ -68,6 +70,7 @@ use crate::sync::thread::{self, JoinHandle, ThreadId};
 use commit::{Committer, Parts};
 use committed::Committed;
 use keeper::{Bells, Next};
+use origin::Origins;
 use scavenge::Scavenges;
 use stats::Counters;
 
@@ -113,6 +116,7 @@ struct Shared {
     disk: Arc<dyn Disk>,
     scavenges: Scavenges,
     host: Arc<dyn Host>,
+    origins: Origins,
     /// Held while the store is closed.
     threads: Mutex<Vec<JoinHandle<()>>>,
     thread_ids: OnceLock<Vec<ThreadId>>,
@@ -221,6 +225,7 @@ impl Store {
             recovery: report,
             disk,
             scavenges: Scavenges::default(),
+            origins: Origins::default(),
             host,
             threads: Mutex::new(Vec::new()),
             thread_ids: OnceLock::new(),
@@ -250,18 +255,36 @@ impl Store {
         append: Append,
         done: impl FnOnce(Result<Receipt, AppendError>) + Send + 'static,
     ) {
-        self.enqueue(append, done);
-        self.0.shared.committer.wake();
+        self.submit_from(Origin::UNNAMED, append, done);
     }
 
-    /// As [`Self::submit`], for a caller who has more: he calls [`Self::commit_enqueued`] behind
-    /// the last one. Until then nobody may commit it.
-    pub fn enqueue(
+    /// As [`Self::submit`], for an append that comes from there.
+    pub fn submit_from(
         &self,
+        origin: Origin,
         append: Append,
         done: impl FnOnce(Result<Receipt, AppendError>) + Send + 'static,
     ) {
-        self.0.shared.committer.enqueue(append, Box::new(done));
+        self.enqueue_from(origin, append, done);
+        self.0.shared.committer.wake();
+    }
+
+    /// Another origin of appends, for [`Self::submit_from`].
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.0.shared.origins.next()
+    }
+
+    /// As [`Self::submit_from`], for a caller who has more: he calls [`Self::commit_enqueued`]
+    /// behind the last one. Until then nobody may commit it.
+    pub fn enqueue_from(
+        &self,
+        origin: Origin,
+        append: Append,
+        done: impl FnOnce(Result<Receipt, AppendError>) + Send + 'static,
+    ) {
+        let done = Box::new(done);
+        self.0.shared.committer.enqueue(origin, append, done);
     }
 
     /// Has everything committed that was enqueued: on this thread, which saves two wake-ups, if

@@ -35,6 +35,7 @@ use super::metrics::Metrics;
 use super::node::Arrival;
 use super::options::{GrpcError, GrpcOptions};
 use super::{MANY, Shared};
+use crate::engine::Store;
 use crate::tls::{TlsAcceptor, TlsStream};
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -94,6 +95,7 @@ impl Listeners {
                 address,
                 router: router.clone(),
                 metrics: shared.metrics.clone(),
+                store: shared.store.clone(),
                 builder: builder(options),
                 tls: shared.tls.clone(),
                 hello_within: options.hello_within,
@@ -157,6 +159,7 @@ struct Front {
     address: SocketAddr,
     router: Router,
     metrics: Metrics,
+    store: Store,
     builder: auto::Builder<TokioExecutor>,
     tls: Option<TlsAcceptor>,
     hello_within: Duration,
@@ -193,11 +196,13 @@ impl Front {
             self.builder.clone(),
             self.ending.clone(),
         );
+        let origin = self.store.origin();
         let served = move |certified: Option<Arc<str>>| {
             let arrived = move |mut request: Request<Incoming>| {
                 let authority = request.uri().authority().cloned();
                 request.extensions_mut().insert(Arrival {
                     peer,
+                    origin,
                     local,
                     authority,
                     certified: certified.clone(),

@@ -44,11 +44,12 @@ use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 
 use crate::access::Access;
-use crate::engine::Store;
+use crate::engine::{Origin, Store};
 use crate::subscription::Groups;
 use crate::tls::{ServerCertificate, TlsAcceptor};
 use listen::Listeners;
 use metrics::Metrics;
+use node::Arrival;
 use wire::event_store::client::gossip::gossip_server::GossipServer;
 use wire::event_store::client::server_features::server_features_server::ServerFeaturesServer;
 use wire::event_store::client::streams::streams_server::StreamsServer;
@@ -68,6 +69,8 @@ pub struct GrpcServer {
 #[derive(Clone)]
 struct Shared {
     store: Store,
+    /// Where the appends of this handle come from.
+    origin: Origin,
     metrics: Metrics,
     access: Access,
     /// The consumer groups, from the first call on that is about one.
@@ -97,6 +100,15 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
+    /// The same for what arrives on one connection.
+    fn of_connection<T>(&self, request: &tonic::Request<T>) -> Self {
+        let arrival = request.extensions().get::<Arrival>();
+        Self {
+            origin: arrival.map_or(self.origin, |arrival| arrival.origin),
+            ..self.clone()
+        }
+    }
+
     /// Runs what may block on a thread that may.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -154,6 +166,7 @@ impl GrpcServer {
             tls,
             metrics: Metrics::new(&store, &groups),
             groups,
+            origin: store.origin(),
             store,
             reads: permits(options.reads_max),
             incoming: permits(options.incoming_len_bytes_max),

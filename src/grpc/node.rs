@@ -15,12 +15,15 @@ use super::wire::event_store::client::gossip::member_info::VNodeState;
 use super::wire::event_store::client::gossip::{ClusterInfo, EndPoint, MemberInfo, gossip_server};
 use super::wire::event_store::client::{Empty, Uuid, uuid};
 use crate::access::Call;
+use crate::engine::Origin;
 
 /// How a request came; an extension of each.
 #[derive(Clone, Debug)]
 pub(super) struct Arrival {
     /// Who connected.
     pub(super) peer: SocketAddr,
+    /// What the store calls the connection.
+    pub(super) origin: Origin,
     /// The address of this machine that took the connection.
     pub(super) local: SocketAddr,
     /// What the client takes the server's address for, in HTTP/2.
@@ -114,6 +117,7 @@ mod tests {
     fn arrival(local: &str, authority: Option<&str>) -> Arrival {
         Arrival {
             peer: "127.0.0.1:9".parse().expect("it is an address"),
+            origin: Origin::UNNAMED,
             local: local.parse().expect("it is an address"),
             authority: authority.map(|text| text.parse().expect("it is an authority")),
             certified: None,

@@ -19,19 +19,19 @@ pub struct GrpcOptions {
     /// Listen on an address that others can reach, though there is no encryption or there are no
     /// users. Default: no.
     pub insecure: bool,
-    /// The most connections. Default: 4,096.
+    /// The most connections. Default: 2,048.
     pub connections_max: usize,
     /// The most calls of a connection at once. Default: 10,000.
     pub calls_max: u32,
-    /// The most calls of all connections together. Default: 20,000.
+    /// The most calls of all connections together. Default: 10,000.
     pub all_calls_max: usize,
-    /// The most subscriptions, on all connections. Default: 10,000.
+    /// The most subscriptions, on all connections. Default: 8,000.
     pub subscriptions_max: usize,
     /// The most appends of one batch call that wait for their answers; further ones wait to be
     /// taken. Default: 1,024.
     pub appends_max: usize,
     /// What large messages (over 64 KiB) and appends that are still arriving may take together, in
-    /// bytes. Default: 256 MiB.
+    /// bytes. Default: 128 MiB.
     pub incoming_len_bytes_max: usize,
     /// The most reads that use the disk at once. Default: 16.
     pub reads_max: usize,
@@ -61,12 +61,12 @@ impl Default for GrpcOptions {
                 SocketAddr::from((Ipv6Addr::LOCALHOST, 2113)),
             ],
             insecure: false,
-            connections_max: 4096,
+            connections_max: 2048,
             calls_max: 10_000,
-            all_calls_max: 20_000,
-            subscriptions_max: 10_000,
+            all_calls_max: 10_000,
+            subscriptions_max: 8_000,
             appends_max: 1024,
-            incoming_len_bytes_max: 256 * 1024 * 1024,
+            incoming_len_bytes_max: 128 * 1024 * 1024,
             reads_max: 16,
             message_len_bytes_max: 17 * 1024 * 1024,
             write_within: Duration::from_secs(5),

@@ -18,7 +18,7 @@ pub struct ServerOptions {
     /// Listen on an address that others can reach, though there is no encryption or there are no
     /// users. Default: no.
     pub insecure: bool,
-    /// The most connections. Default: 4,096.
+    /// The most connections. Default: 2,048.
     pub connections_max: usize,
     /// The most requests of a connection that wait for their answers. Default: 1,024.
     pub requests_max: usize,
@@ -33,10 +33,10 @@ pub struct ServerOptions {
     pub outbox_len_bytes: usize,
     /// What may wait to be sent on all connections together, in bytes: where there are so many that
     /// [`Self::outbox_len_bytes`] of each would be more, each may have its share, and 64 KiB at
-    /// least. Default: 256 MiB.
+    /// least. Default: 128 MiB.
     pub all_outboxes_len_bytes: usize,
     /// What large frames (over 64 KiB) that are still arriving may take together, in bytes.
-    /// Default: 256 MiB.
+    /// Default: 128 MiB.
     pub incoming_len_bytes_max: usize,
     /// The most reads that use the disk at once. Default: 16.
     pub reads_max: usize,
@@ -60,14 +60,14 @@ impl Default for ServerOptions {
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 2112)),
             insecure: false,
-            connections_max: 4096,
+            connections_max: 2048,
             requests_max: 1024,
             subscriptions_max: 10_000,
             all_subscriptions_max: 100_000,
             credit_bytes_max: 16 * 1024 * 1024,
             outbox_len_bytes: 1024 * 1024,
-            all_outboxes_len_bytes: 256 * 1024 * 1024,
-            incoming_len_bytes_max: 256 * 1024 * 1024,
+            all_outboxes_len_bytes: 128 * 1024 * 1024,
+            incoming_len_bytes_max: 128 * 1024 * 1024,
             reads_max: 16,
             hello_within: Duration::from_secs(5),
             frame_within: Duration::from_secs(30),

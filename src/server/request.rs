@@ -115,7 +115,8 @@ impl Session {
                 .clone_into(&mut request.principal);
         }
         let session = Arc::clone(self);
-        self.shared.store.enqueue(append, move |done| {
+        let (store, origin) = (&self.shared.store, self.origin);
+        store.enqueue_from(origin, append, move |done| {
             let answer = match done {
                 Ok(receipt) => Answer::Receipt(receipt.into()),
                 Err(error) => Answer::Error(of_append(error)),

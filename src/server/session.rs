@@ -25,6 +25,7 @@ use super::Shared;
 use super::feed::Feed;
 use super::subscription::{IdleMarks, Live};
 use crate::access::{AuthenticationError, Credentials, Principal};
+use crate::engine::Origin;
 use crate::protocol::frame::{NO_REQUEST, make_room};
 use crate::protocol::message::{
     Authentication, Empty, Hello, Limits, VERSION_MAX, VERSION_MIN, Welcome,
@@ -40,6 +41,8 @@ pub(super) const SMALL_FRAME_LEN_BYTES: usize = 64 * 1024;
 const TURNS: usize = 2;
 /// A commit that takes longer must not hold up the other connections of a runtime's thread.
 const COMMIT_WITHIN: Duration = Duration::from_micros(500);
+/// How many requests of a connection are taken before the others have their turn.
+const FRAMES_AT_ONCE: usize = 64;
 /// How long a client that is going may send on before the socket is closed under it.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -48,6 +51,7 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(super) struct Session {
     pub(super) shared: Arc<Shared>,
     pub(super) peer: SocketAddr,
+    pub(super) origin: Origin,
     /// Who said hello.
     principal: OnceLock<Principal>,
     outbox: Mutex<Outbox>,
@@ -86,6 +90,7 @@ pub(super) struct Feeds {
 impl Session {
     pub(super) fn new(shared: Arc<Shared>, peer: SocketAddr) -> Arc<Self> {
         Arc::new(Self {
+            origin: shared.store.origin(),
             shared,
             peer,
             principal: OnceLock::new(),
@@ -272,9 +277,10 @@ impl Session {
         let mut filled = false;
         loop {
             let before = inbox.len();
-            if let Err(error) = self.take_frames(&mut inbox) {
-                return Some(WireError::Malformed(error.to_string()));
-            }
+            let more = match self.take_frames(&mut inbox) {
+                Ok(more) => more,
+                Err(error) => return Some(WireError::Malformed(error.to_string())),
+            };
             if inbox.len() < before {
                 budget = None;
             }
@@ -286,9 +292,12 @@ impl Session {
                 self.afford(&inbox, &mut budget).await;
                 heard = Instant::now();
             }
-            if filled {
+            if filled || more {
                 // Who sends without end takes turns with the others.
                 yield_now().await;
+            }
+            if more {
+                continue;
             }
             make_room(&mut inbox, filled);
             tokio::select! {
@@ -318,16 +327,23 @@ impl Session {
         }
     }
 
-    fn take_frames(self: &Arc<Self>, inbox: &mut BytesMut) -> Result<(), FrameError> {
+    /// Takes as many requests as may be taken at once. Whether there are more.
+    fn take_frames(self: &Arc<Self>, inbox: &mut BytesMut) -> Result<bool, FrameError> {
         let mut appends = false;
         self.taking.store(true, Ordering::Release);
-        let taken = loop {
+        let mut taken = 0;
+        let more = loop {
+            if taken == FRAMES_AT_ONCE {
+                break FrameCodec::frame_len(inbox)
+                    .map(|len| len.is_some_and(|len| len <= inbox.len()));
+            }
             match FrameCodec.decode(inbox) {
                 Ok(Some(frame)) => {
                     appends |= frame.kind == Request::APPEND;
                     self.take(frame);
+                    taken += 1;
                 }
-                Ok(None) => break Ok(()),
+                Ok(None) => break Ok(false),
                 Err(error) => break Err(error),
             }
         };
@@ -335,7 +351,7 @@ impl Session {
             self.shared.store.commit_enqueued(COMMIT_WITHIN);
         }
         self.taking.store(false, Ordering::Release);
-        taken
+        more
     }
 
     fn is_large(&self, inbox: &BytesMut, budget: &Option<OwnedSemaphorePermit>) -> bool {

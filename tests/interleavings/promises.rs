@@ -63,10 +63,11 @@ fn every_append_is_answered_once_and_durable_then() {
         // As a connection does it: the commit is made on the thread that received the requests.
         let (mine, tells) = (scene.clone(), told);
         let session = thread::spawn(move || {
+            let origin = mine.store().origin();
             for text in ["first", "second"] {
                 let (append, store) = (events("d", text, 1), mine.store());
                 let done = mine.telling(&append, &tells);
-                store.enqueue(append, done);
+                store.enqueue_from(origin, append, done);
                 store.commit_enqueued(Duration::from_secs(1));
             }
         });

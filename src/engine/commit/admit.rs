@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::answer::{Answer, Done, Ready, Work};
+use super::waiting::Places;
 use super::{Committer, Stage};
 use crate::engine::error::AppendError;
+use crate::engine::origin::Origin;
 use crate::engine::prepare::{Prepared, prepare};
 use crate::engine::resolve::{Resolution, Resolved, Resolver};
 use crate::engine::stage::{self, Outcome};
@@ -31,23 +33,25 @@ impl Committer {
 
     /// Takes a request and returns before it is durable. Somebody must see to it that it is
     /// committed: by [`Self::wake`] or [`Self::commit_within`].
-    pub(in crate::engine) fn enqueue(&self, append: Append, done: Done) {
+    pub(in crate::engine) fn enqueue(&self, origin: Origin, append: Append, done: Done) {
         self.look_for_room();
         match self.prepare(append) {
             Err(error) => self.tell(done, Err(error)),
-            Ok(prepared) => self.admit(Work { prepared, done }),
+            Ok(prepared) => self.admit(Work {
+                origin,
+                prepared,
+                done,
+            }),
         }
     }
 
     /// Resolves a request and stages it, or puts it in the queue.
     pub(super) fn admit(&self, work: Work) {
-        let ready = match self.resolve(&work.prepared) {
-            Err(answer) => Some((work.done, answer)),
+        let mut ready = match self.resolve(&work.prepared) {
+            Err(answer) => vec![(work.done, answer)],
             Ok(resolution) => self.enter(&mut self.stage.lock(), Box::new(work), resolution),
         };
-        if let Some((done, answer)) = ready {
-            self.tell(done, answer);
-        }
+        self.answer_all(&mut ready);
     }
 
     /// The same for a request that went round: it goes in front of all that wait.
@@ -55,7 +59,7 @@ impl Committer {
         let resolved = self.resolve(&work.prepared);
         let ready = {
             let mut stage = self.stage.lock();
-            stage.going_round = stage.going_round.saturating_sub(1);
+            stage.waiting.come_back(work.origin);
             match (resolved, stage.refuses()) {
                 (Err(answer), _) => Some((work.done, answer)),
                 (Ok(_), Some(error)) => Some((work.done, Err(AppendError::Storage(error)))),
@@ -89,25 +93,25 @@ impl Committer {
         stage: &mut MutexGuard<'_, Stage>,
         work: Box<Work>,
         resolution: Box<Resolution>,
-    ) -> Option<Ready> {
+    ) -> Vec<Ready> {
         if let Some(error) = stage.refuses() {
-            return Some((work.done, Err(AppendError::Storage(error))));
+            return vec![(work.done, Err(AppendError::Storage(error)))];
         }
-        let in_turn = stage.waiting.is_empty() && stage.going_round == 0;
-        if in_turn && self.has_room(stage, work.prepared.len_bytes) {
-            return self.stage_one(stage, work, &resolution);
+        let (origin, len_bytes) = (work.origin, work.prepared.len_bytes);
+        if stage.waiting.is_turn_of(origin) && self.has_room(stage, len_bytes) {
+            return Vec::from_iter(self.stage_one(stage, work, &resolution));
         }
-        let len_bytes = stage
-            .waiting_len_bytes
-            .saturating_add(work.prepared.len_bytes);
-        let full = stage.waiting.len() >= self.options.waiting_requests_max
-            || len_bytes > self.options.waiting_len_bytes_max;
-        if full {
-            return Some((work.done, Err(AppendError::Busy)));
-        }
-        stage.waiting_len_bytes = len_bytes;
-        stage.waiting.push_back((work, resolution));
-        None
+        let places = Places {
+            requests_max: self.options.waiting_requests_max,
+            len_bytes_max: self.options.waiting_len_bytes_max,
+        };
+        let gone = stage
+            .waiting
+            .push(origin, (work, resolution), len_bytes, places);
+        let refused = gone.into_iter();
+        refused
+            .map(|(work, _)| (work.done, Err(AppendError::Busy)))
+            .collect()
     }
 
     fn has_room(&self, stage: &Stage, len_bytes: usize) -> bool {
@@ -142,7 +146,7 @@ impl Committer {
             }
             Outcome::Refused(error) => stage.answers.push(Answer::Refusal(error, work.done)),
             Outcome::Again => {
-                stage.going_round += 1;
+                stage.waiting.leave(work.origin);
                 stage.answers.push(Answer::Again(work));
             }
             Outcome::Answered(answer) => return Some((work.done, answer)),
@@ -189,26 +193,18 @@ impl Committer {
     /// Stages as many of the waiting requests as there is room for.
     pub(super) fn let_in(&self, stage: &mut MutexGuard<'_, Stage>) -> Vec<Ready> {
         let mut ready = Vec::new();
-        while let Some((work, _)) = stage.waiting.front() {
-            let len_bytes = work.prepared.len_bytes;
-            if stage.going_round > 0 || !self.has_room(stage, len_bytes) {
-                break;
-            }
-            if let Some((work, resolution)) = stage.waiting.pop_front() {
-                stage.waiting_len_bytes = stage.waiting_len_bytes.saturating_sub(len_bytes);
-                ready.extend(self.stage_one(stage, work, &resolution));
-            }
+        while let Some(len_bytes) = stage.waiting.next_len_bytes()
+            && self.has_room(stage, len_bytes)
+            && let Some((work, resolution)) = stage.waiting.pop()
+        {
+            ready.extend(self.stage_one(stage, work, &resolution));
         }
         ready
     }
 
     /// Refuses the requests that wait for room. Whether there were any.
     pub(in crate::engine) fn refuse_waiting(&self, error: &StorageError) -> bool {
-        let waiting = {
-            let mut stage = self.stage.lock();
-            stage.waiting_len_bytes = 0;
-            std::mem::take(&mut stage.waiting)
-        };
+        let waiting = self.stage.lock().waiting.take_all();
         let any = !waiting.is_empty();
         for (work, _) in waiting {
             self.tell(work.done, Err(AppendError::Storage(error.clone())));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Committer;
 use crate::engine::error::AppendError;
+use crate::engine::origin::Origin;
 use crate::engine::prepare::Prepared;
 use crate::log::{StorageError, UnitBuffer};
 use crate::model::Receipt;
@@ -15,6 +16,7 @@ pub(in crate::engine) type Done = Box<dyn FnOnce(Result<Receipt, AppendError>) +
 
 /// A request on its way.
 pub(super) struct Work {
+    pub(super) origin: Origin,
     pub(super) prepared: Prepared,
     pub(super) done: Done,
 }

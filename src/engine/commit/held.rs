@@ -59,21 +59,16 @@ impl Committer {
             }
             std::mem::take(&mut stage.answers)
         };
-        let mut back = 0;
         for answer in answers.into_iter().chain(behind) {
             let refused = match &answer {
-                Answer::Again(_) => {
-                    back += 1;
+                Answer::Again(work) => {
+                    self.stage.lock().waiting.come_back(work.origin);
                     AppendError::Storage(error.clone())
                 }
                 Answer::Receipt(..) | Answer::Refusal(..) => AppendError::Unknown(error.clone()),
             };
             let done: Done = answer.done();
             self.tell(done, Err(refused));
-        }
-        {
-            let mut stage = self.stage.lock();
-            stage.going_round = stage.going_round.saturating_sub(back);
         }
         self.refuse_waiting(&error);
     }

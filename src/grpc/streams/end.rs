@@ -38,10 +38,12 @@ pub(super) async fn end(
         Ending::Tombstoned => Append::tombstone(stream, expected),
     };
     let (answer, answered) = oneshot::channel();
-    shared.store.submit(append, move |done| {
-        // Whoever asked may have gone.
-        let _gone = answer.send(done);
-    });
+    shared
+        .store
+        .submit_from(shared.origin, append, move |done| {
+            // Whoever asked may have gone.
+            let _gone = answer.send(done);
+        });
     let answered = timeout(shared.options.write_within, answered).await;
     let done = answered.map_err(|_| status::write_timeout())?;
     let receipt = done

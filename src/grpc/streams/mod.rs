@@ -69,7 +69,8 @@ impl streams_server::Streams for Streams {
         request: Request<Streaming<AppendReq>>,
     ) -> Result<Response<AppendResp>, Status> {
         let caller = self.shared.caller(&request).await?;
-        let appended = append::append(&self.shared, &caller, request.into_inner()).await?;
+        let shared = self.shared.of_connection(&request);
+        let appended = append::append(&shared, &caller, request.into_inner()).await?;
         Ok(Response::new(appended))
     }
 
@@ -78,14 +79,16 @@ impl streams_server::Streams for Streams {
         request: Request<Streaming<BatchAppendReq>>,
     ) -> Result<Response<Self::BatchAppendStream>, Status> {
         let caller = self.shared.caller(&request).await?;
-        let replies = batch::begin(&self.shared, caller, request.into_inner());
+        let shared = self.shared.of_connection(&request);
+        let replies = batch::begin(&shared, caller, request.into_inner());
         Ok(Response::new(replies))
     }
 
     async fn delete(&self, request: Request<DeleteReq>) -> Result<Response<DeleteResp>, Status> {
         let caller = self.shared.caller(&request).await?;
+        let shared = self.shared.of_connection(&request);
         let options = request.into_inner().options;
-        let position = end::end(&self.shared, &caller, options, Ending::Deleted).await?;
+        let position = end::end(&shared, &caller, options, Ending::Deleted).await?;
         let position_option = Some(end::deleted(position));
         Ok(Response::new(DeleteResp { position_option }))
     }
@@ -95,8 +98,9 @@ impl streams_server::Streams for Streams {
         request: Request<TombstoneReq>,
     ) -> Result<Response<TombstoneResp>, Status> {
         let caller = self.shared.caller(&request).await?;
+        let shared = self.shared.of_connection(&request);
         let options = request.into_inner().options;
-        let position = end::end(&self.shared, &caller, options, Ending::Tombstoned).await?;
+        let position = end::end(&shared, &caller, options, Ending::Tombstoned).await?;
         let position_option = Some(end::tombstoned(position));
         Ok(Response::new(TombstoneResp { position_option }))
     }

@@ -124,10 +124,12 @@ impl Proposed {
             false => Append::to(stream, expected, events),
             true => Append::bring_back(stream, expected),
         };
-        shared.store.submit(append, move |done| {
-            // Whoever asked may have gone.
-            let _gone = answer.send(done);
-        });
+        shared
+            .store
+            .submit_from(shared.origin, append, move |done| {
+                // Whoever asked may have gone.
+                let _gone = answer.send(done);
+            });
         Submitted { answered, incoming }
     }
 }

@@ -30,7 +30,8 @@ impl streams_service_server::StreamsService for StreamsV2 {
         request: Request<Streaming<AppendRequest>>,
     ) -> Result<Response<AppendSessionResponse>, Status> {
         let caller = self.shared.caller(&request).await?;
-        let done = session::append(&self.shared, &caller, request.into_inner()).await;
+        let shared = self.shared.of_connection(&request);
+        let done = session::append(&shared, &caller, request.into_inner()).await;
         done.map(Response::new).map_err(|refused| refused.status())
     }
 
@@ -39,7 +40,8 @@ impl streams_service_server::StreamsService for StreamsV2 {
         request: Request<AppendRecordsRequest>,
     ) -> Result<Response<AppendRecordsResponse>, Status> {
         let caller = self.shared.caller(&request).await?;
-        let done = records::append(&self.shared, &caller, request.into_inner()).await;
+        let shared = self.shared.of_connection(&request);
+        let done = records::append(&shared, &caller, request.into_inner()).await;
         done.map(Response::new).map_err(|refused| refused.status())
     }
 }

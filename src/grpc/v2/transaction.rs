@@ -64,10 +64,12 @@ impl Transaction {
     /// Makes the append.
     pub(super) async fn commit(self, shared: &Shared) -> Result<Receipt, Refused> {
         let (answer, answered) = oneshot::channel();
-        shared.store.submit(self.append, move |done| {
-            // Whoever asked may have gone.
-            let _gone = answer.send(done);
-        });
+        shared
+            .store
+            .submit_from(shared.origin, self.append, move |done| {
+                // Whoever asked may have gone.
+                let _gone = answer.send(done);
+            });
         let answered = timeout(shared.options.write_within, answered).await;
         let done = answered.map_err(|_| Refused::Timeout)?;
         let done = done.map_err(|_| Refused::Status(status::not_ready()))?;
