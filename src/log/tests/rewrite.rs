@@ -365,9 +365,11 @@ fn the_file_that_was_is_removed_and_closed() {
     sample.check();
     // One whose removal was prevented goes when the log is opened.
     sample.disk.put(&before, b"what it was").unwrap();
+    // One that is nobody's stays.
+    sample.disk.put("segment-00000077", b"something").unwrap();
     let sample = sample.reopened();
     assert!(sample.disk.open(&before).is_err());
-    assert_eq!(sample.opened.report.unknown_files, Vec::<String>::new());
+    assert_eq!(sample.opened.report.unknown_files, ["segment-00000077"]);
     sample.check();
 }
 
