@@ -176,4 +176,14 @@ fn adjacent_events_are_read_by_one_call_and_are_the_same_as_alone() {
     let (chunk, taken) = log.read_within(&asked, usize::MAX).unwrap();
     assert_eq!((chunk.events_count(), taken), (100, 100));
     assert_eq!(disk.tally(Operation::Read, "").calls, 1);
+    for len_bytes_max in [1_000, 5_000, 10_000] {
+        disk.reset();
+        let (chunk, taken) = log.read_within(&asked, len_bytes_max).unwrap();
+        assert!(1 < taken && taken < 100 && chunk.len_bytes() <= len_bytes_max);
+        let read = disk.tally(Operation::Read, "").bytes;
+        assert!(read <= u64::try_from(len_bytes_max).unwrap(), "{read}");
+        let next = log.read_at(&asked[taken..=taken]).unwrap().len_bytes();
+        // Between two units lie a header, a trailer and padding.
+        assert!(chunk.len_bytes() + next + 500 > len_bytes_max, "{taken}");
+    }
 }
