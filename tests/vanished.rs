@@ -203,9 +203,8 @@ async fn is_subscribed(raw: &mut Raw, number: u64) -> bool {
     }
 }
 
-/// All places of the other port are held by peers that vanish: half of them speak HTTP/2, half
-/// HTTP/1.1.
-fn http() -> Result<Completion, Failed> {
+/// All places of the other port are held by peers that vanish and spoke this protocol.
+fn http(protocol: &'static str) -> Result<Completion, Failed> {
     if let Some(lacks) = lacking() {
         eprintln!("vanished was NOT RUN: {lacks}");
         return Ok(Completion::ignored_with(lacks));
@@ -222,20 +221,11 @@ fn http() -> Result<Completion, Failed> {
         let server = GrpcServer::bind(memory_store(1), options).unwrap();
         let address = server.local_addrs()[0];
         let serving = tokio::spawn(server.run(std::future::pending()));
-        let mut peer = Peer(far.peer("http", address));
+        let mut peer = Peer(far.peer(protocol, address));
         tokio::task::block_in_place(|| wait_for(&mut peer));
         assert!(!is_served(address).await);
         far.pull_the_cable();
-        // As many at once as there are places.
-        let served = async {
-            let mut held = Vec::new();
-            while held.len() < PLACES {
-                match ask(address).await {
-                    Some(socket) => held.push(socket),
-                    None => tokio::task::yield_now().await,
-                }
-            }
-        };
+        let served = async { while !are_all_free(address).await {} };
         timeout(PATIENCE, served).await.expect("the places");
         serving.abort();
     });
@@ -244,6 +234,15 @@ fn http() -> Result<Completion, Failed> {
 
 async fn is_served(address: SocketAddr) -> bool {
     ask(address).await.is_some()
+}
+
+/// Whether there are as many places at once as there are.
+async fn are_all_free(address: SocketAddr) -> bool {
+    let mut held = Vec::new();
+    for _ in 0..PLACES {
+        held.push(ask(address).await);
+    }
+    held.iter().all(Option::is_some)
 }
 
 /// A connection over HTTP/1.1 that was answered, and stays.
@@ -261,7 +260,7 @@ async fn ask(address: SocketAddr) -> Option<TcpStream> {
 /// What a peer does: takes everything, says so, and stays alive.
 async fn be_a_peer(does: &str, address: SocketAddr) {
     let mut held = Vec::new();
-    for number in 0..PLACES {
+    for _ in 0..PLACES {
         match does {
             "native" => {
                 let mut raw = Raw::connect(address).await;
@@ -270,7 +269,7 @@ async fn be_a_peer(does: &str, address: SocketAddr) {
                 assert!(is_subscribed(&mut raw, 1).await);
                 held.push(raw.socket);
             }
-            _ if number % 2 == 0 => {
+            "http2" => {
                 let mut socket = TcpStream::connect(address).await.unwrap();
                 socket
                     .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
@@ -296,7 +295,12 @@ fn main() -> ExitCode {
     }
     let trials = vec![
         Trial::ignorable_test("places_of_native_peers_that_vanish_come_back", native),
-        Trial::ignorable_test("places_of_http_peers_that_vanish_come_back", http),
+        Trial::ignorable_test("places_of_http1_peers_that_vanish_come_back", || {
+            http("http1")
+        }),
+        Trial::ignorable_test("places_of_http2_peers_that_vanish_come_back", || {
+            http("http2")
+        }),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

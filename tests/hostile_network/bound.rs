@@ -41,8 +41,8 @@ fn rows() -> Vec<(&'static str, u64)> {
             192 * KIB * size(native.connections_max),
         ),
         (
-            "native: subscriptions: 4 KiB x `all_subscriptions_max`",
-            4 * KIB * size(native.all_subscriptions_max),
+            "native: subscriptions: 6 KiB x `all_subscriptions_max`",
+            6 * KIB * size(native.all_subscriptions_max),
         ),
         (
             "gRPC: large messages that arrive: 2 x `incoming_len_bytes_max`",
