@@ -215,20 +215,17 @@ impl BlockPlan {
         })
     }
 
-    /// Plans these events of a segment from which nothing was removed: as many as take so many
-    /// bytes, at least one.
+    /// Plans these events of a segment from which nothing was removed: as many as end in front of
+    /// `end`, at least one.
     pub(super) fn of_range(
         offsets: &dyn Offsets,
         range: Range<usize>,
-        len_bytes_max: usize,
+        end: u32,
         (name, file): (&Arc<str>, &Arc<dyn DiskFile>),
         segment_first: Position,
     ) -> Result<Self, StorageError> {
         let first = segment_first.plus(to_u64(range.start));
-        let start = offset_and_limit(offsets, range.start)?.map_or(0, |(offset, _)| offset);
-        let len_max = u32::try_from(len_bytes_max).unwrap_or(u32::MAX).max(1);
         let range = range.start..range.end.min(offsets.events());
-        let end = start.saturating_add(len_max);
         let (mut planned, mut limit) = planned(offsets, range, end)?;
         if limit > end
             && planned.len() > 1

@@ -399,7 +399,9 @@ impl Shared {
             if !some && to_usize(limit - offset) > len_bytes_max {
                 return Ok(Some(Err(Arc::default())));
             }
-            let plan = BlockPlan::of_range(offsets, range, len_bytes_max, file, first)?;
+            let len_max = u32::try_from(len_bytes_max).unwrap_or(u32::MAX).max(1);
+            let end = offset.saturating_add(len_max);
+            let plan = BlockPlan::of_range(offsets, range, end, file, first)?;
             Ok(Some(Ok(plan)))
         })?;
         let (block, len) = match plan {

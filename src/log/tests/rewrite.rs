@@ -8,9 +8,10 @@ use uuid::Uuid;
 
 use crate::disk::{Disk, Fault, MemoryDisk, Operation, ProbeDisk, SimulatedHost};
 use crate::format::footer::LEAF_EVENTS;
+use crate::format::manifest::SealedSegment;
 use crate::format::rewrite::IndexKey;
 use crate::format::unit::{AppendEntry, RequestEntry, StateRecord};
-use crate::log::tests::{data, unit};
+use crate::log::tests::{shown, unit};
 use crate::log::{
     JudgedUnit, Log, LogOptions, Opened, RewriteJudge, RewriteOutcome, StorageError, UnitFate,
 };
@@ -141,13 +142,14 @@ impl Sample {
         &self.opened.log
     }
 
-    fn range(&self, segment: u32) -> std::ops::Range<u64> {
+    fn entry(&self, segment: u32) -> SealedSegment {
         let manifest = self.log().manifest().current();
-        let entry = manifest
-            .sealed
-            .iter()
-            .find(|one| one.id == segment)
-            .unwrap();
+        let mut sealed = manifest.sealed.iter();
+        sealed.find(|one| one.id == segment).unwrap().clone()
+    }
+
+    fn range(&self, segment: u32) -> std::ops::Range<u64> {
+        let entry = self.entry(segment);
         entry.first_position.0..entry.end_position().0
     }
 
@@ -174,13 +176,7 @@ impl Sample {
     }
 
     fn entry_name(&self, segment: u32) -> String {
-        let manifest = self.log().manifest().current();
-        let entry = manifest
-            .sealed
-            .iter()
-            .find(|one| one.id == segment)
-            .unwrap();
-        entry.file_name().to_string()
+        self.entry(segment).file_name().to_string()
     }
 
     fn file_len(&self, segment: u32) -> u64 {
@@ -288,20 +284,7 @@ impl Sample {
 }
 
 fn forwards(log: &Log, from: u64, to: u64) -> Vec<u64> {
-    let mut found = Vec::new();
-    let mut next = Position(from);
-    loop {
-        let chunk = log.read(next, Position(to), usize::MAX).unwrap();
-        let Some(last) = chunk.runs.last() else {
-            return found;
-        };
-        next = last.end();
-        for event in chunk.events() {
-            let event = event.unwrap();
-            assert_eq!(event.data, data(event.position.0, LEN));
-            found.push(event.position.0);
-        }
-    }
+    shown(log, Position(from)..Position(to), LEN)
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::disk::{Disk, MemoryDisk, SimulatedHost};
 use crate::format::segment::HEADER_LEN_BYTES;
 use crate::format::unit::{AppendEntry, HEADER_LEN, RequestEntry, StateRecord};
 use crate::log::salvage::mend;
-use crate::log::tests::{data, unit};
+use crate::log::tests::{data, shown, unit};
 use crate::log::{Log, LogOpenError, LogOptions, LostRange, Opened, StorageError};
 use crate::model::Position;
 use crate::sync::atomic::Ordering;
@@ -264,20 +264,7 @@ fn positions(lost: &[LostRange]) -> BTreeSet<u64> {
 }
 
 fn read_all(log: &Log) -> Vec<u64> {
-    let mut found = Vec::new();
-    let mut next = Position::START;
-    loop {
-        let chunk = log.read(next, log.end(), usize::MAX).unwrap();
-        let Some(last) = chunk.runs.last() else {
-            return found;
-        };
-        next = last.end();
-        for event in chunk.events() {
-            let event = event.unwrap();
-            assert_eq!(event.data, data(event.position.0, LEN));
-            found.push(event.position.0);
-        }
-    }
+    shown(log, Position::START..log.end(), LEN)
 }
 
 fn name_of(segment: u32) -> String {
