@@ -37,14 +37,15 @@ use axum::http::{HeaderValue, Request, StatusCode, header};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use tonic::codec::CompressionEncoding;
 use tonic::service::Routes;
 
 use crate::access::Access;
-use crate::engine::{Origin, Store};
+use crate::engine::{AppendError, Origin, Store};
+use crate::model::{Append, Receipt};
 use crate::subscription::Groups;
 use crate::tls::{ServerCertificate, TlsAcceptor};
 use listen::Listeners;
@@ -100,6 +101,16 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
+    /// Hands an append over; the answer comes when it is durable or refused.
+    fn submit(&self, append: Append) -> oneshot::Receiver<Result<Receipt, AppendError>> {
+        let (answer, answered) = oneshot::channel();
+        self.store.submit_from(self.origin, append, move |done| {
+            // Whoever asked may have gone.
+            let _gone = answer.send(done);
+        });
+        answered
+    }
+
     /// The same for what arrives on one connection.
     fn of_connection<T>(&self, request: &tonic::Request<T>) -> Self {
         let arrival = request.extensions().get::<Arrival>();

@@ -1,6 +1,5 @@
 //! `Delete` and `Tombstone`: a stream ends, and may begin again or not.
 
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tonic::Status;
 
@@ -37,14 +36,7 @@ pub(super) async fn end(
         Ending::Deleted => Append::delete(stream, expected),
         Ending::Tombstoned => Append::tombstone(stream, expected),
     };
-    let (answer, answered) = oneshot::channel();
-    shared
-        .store
-        .submit_from(shared.origin, append, move |done| {
-            // Whoever asked may have gone.
-            let _gone = answer.send(done);
-        });
-    let answered = timeout(shared.options.write_within, answered).await;
+    let answered = timeout(shared.options.write_within, shared.submit(append)).await;
     let done = answered.map_err(|_| status::write_timeout())?;
     let receipt = done
         .map_err(|_| status::not_ready())?

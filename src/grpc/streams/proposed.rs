@@ -119,18 +119,14 @@ impl Proposed {
             incoming,
             ..
         } = self;
-        let (answer, answered) = oneshot::channel();
         let append = match events.is_empty() {
             false => Append::to(stream, expected, events),
             true => Append::bring_back(stream, expected),
         };
-        shared
-            .store
-            .submit_from(shared.origin, append, move |done| {
-                // Whoever asked may have gone.
-                let _gone = answer.send(done);
-            });
-        Submitted { answered, incoming }
+        Submitted {
+            answered: shared.submit(append),
+            incoming,
+        }
     }
 }
 

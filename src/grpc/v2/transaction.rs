@@ -1,6 +1,5 @@
 //! Records of one append, within the limits, and the append itself.
 
-use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tonic::Code;
 
@@ -63,14 +62,7 @@ impl Transaction {
 
     /// Makes the append.
     pub(super) async fn commit(self, shared: &Shared) -> Result<Receipt, Refused> {
-        let (answer, answered) = oneshot::channel();
-        shared
-            .store
-            .submit_from(shared.origin, self.append, move |done| {
-                // Whoever asked may have gone.
-                let _gone = answer.send(done);
-            });
-        let answered = timeout(shared.options.write_within, answered).await;
+        let answered = timeout(shared.options.write_within, shared.submit(self.append)).await;
         let done = answered.map_err(|_| Refused::Timeout)?;
         let done = done.map_err(|_| Refused::Status(status::not_ready()))?;
         Ok(done?)
