@@ -13,9 +13,34 @@ use super::history::{Followed, Followings, Given};
 use super::load::Clock;
 
 /// How long a follower waits for the last event before this counts as never.
-pub(crate) const END_WITHIN: Duration = Duration::from_secs(300);
+const END_WITHIN: Duration = Duration::from_secs(300);
 /// How long it waits where nobody answers.
 pub(crate) const PAUSE: Duration = Duration::from_millis(3);
+
+/// What somebody is given who follows until `follow` ends, or for so long after it is known what
+/// `last` is that he counts as lost.
+pub(crate) async fn followed(
+    of: Followed,
+    last: &watch::Receiver<Option<Vec<Position>>>,
+    follow: impl AsyncFnOnce(&mut Followings),
+) -> Followings {
+    let mut all = Followings {
+        of,
+        given: Vec::new(),
+        resumed: 0,
+        reached_the_end: false,
+    };
+    let ended = async {
+        let mut last = last.clone();
+        let _known = last.wait_for(Option::is_some).await.is_ok();
+        sleep(END_WITHIN).await;
+    };
+    tokio::select! {
+        () = follow(&mut all) => all.reached_the_end = true,
+        () = ended => {}
+    }
+    all
+}
 
 /// Somebody who follows.
 #[derive(Debug)]
@@ -31,22 +56,8 @@ pub(crate) struct Follower {
 impl Follower {
     /// Follows until it was given the event that `last` names for it, once that is known.
     pub(crate) async fn run(mut self, last: watch::Receiver<Option<Vec<Position>>>) -> Followings {
-        let mut all = Followings {
-            of: self.of.clone(),
-            given: Vec::new(),
-            resumed: 0,
-            reached_the_end: false,
-        };
-        let ended = async {
-            let mut last = last.clone();
-            let _known = last.wait_for(Option::is_some).await.is_ok();
-            sleep(END_WITHIN).await;
-        };
-        tokio::select! {
-            () = self.follow(&mut all, &last) => all.reached_the_end = true,
-            () = ended => {}
-        }
-        all
+        let of = self.of.clone();
+        followed(of, &last, async |all| self.follow(all, &last).await).await
     }
 
     async fn follow(

@@ -17,7 +17,7 @@ use tonic::{Code, Status, Streaming};
 use uuid::Uuid;
 
 use super::dice::Dice;
-use super::follow::{END_WITHIN, PAUSE, is_last};
+use super::follow::{PAUSE, followed, is_last};
 use super::grpc_client::append::{ANY, Appended, EXISTS, NO_STREAM, entries, exactly, messages};
 use super::grpc_client::read::{of_all, of_stream, value};
 use super::grpc_client::text_id;
@@ -181,22 +181,8 @@ pub(crate) struct GrpcFollower {
 impl GrpcFollower {
     /// Follows until it was given the event that `last` names for it, once that is known.
     pub(crate) async fn run(mut self, last: watch::Receiver<Option<Vec<Position>>>) -> Followings {
-        let mut all = Followings {
-            of: self.of.clone(),
-            given: Vec::new(),
-            resumed: 0,
-            reached_the_end: false,
-        };
-        let ended = async {
-            let mut last = last.clone();
-            let _known = last.wait_for(Option::is_some).await.is_ok();
-            sleep(END_WITHIN).await;
-        };
-        tokio::select! {
-            () = self.follow(&mut all, &last) => all.reached_the_end = true,
-            () = ended => {}
-        }
-        all
+        let of = self.of.clone();
+        followed(of, &last, async |all| self.follow(all, &last).await).await
     }
 
     async fn follow(
