@@ -151,7 +151,7 @@ mod connections {
     }
 
     #[test]
-    fn a_request_is_answered_behind_one_turn_of_each_connection_that_floods() {
+    fn a_request_is_answered_behind_few_turns_of_the_connections_that_flood() {
         // One thread for all: nobody goes on but where it is waited for.
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
@@ -178,9 +178,11 @@ mod connections {
                 panic!("{answer:?}");
             };
             let behind = receipt.first - before;
+            // One turn of each if nobody was awake when it came, and one more of those who were.
             assert!(
-                behind <= FLOODS * TURN,
-                "it was made behind {behind} others"
+                behind <= 2 * FLOODS * TURN,
+                "it was made behind {behind} of {} others",
+                FLOODS * 400
             );
             for flood in &mut floods {
                 answers(flood, 400).await;
