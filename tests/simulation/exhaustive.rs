@@ -2,6 +2,7 @@
 //! every call of an opening times every kind of fault, every byte of a store flipped, and every
 //! file destroyed.
 
+use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -266,13 +267,14 @@ fn witnessed(in_order: bool) -> World {
     world
 }
 
-/// Every so many bytes are flipped: `ANNAL_FLIP_STEP`, 1 for all of them.
+/// Every so many bytes are flipped: `ANNAL_FLIP_STEP`, 1 for all of them, as in
+/// `ANNAL_FLIP_STEP=1 cargo test --test simulation no_flipped_byte -- --nocapture`.
 const FLIP_STEP: u64 = 61;
 
 #[test]
 fn no_flipped_byte_is_served_or_loses_anything_in_silence() {
     let step = crate::number("ANNAL_FLIP_STEP").unwrap_or(FLIP_STEP);
-    let mut flipped = 0;
+    let (mut flipped, mut of_kinds) = (0, BTreeMap::<String, u64>::new());
     for in_order in [false, true] {
         let world = witnessed(in_order);
         let (disk, end) = (world.disk.snapshot(), world.reference.end());
@@ -281,6 +283,10 @@ fn no_flipped_byte_is_served_or_loses_anything_in_silence() {
             if name != "lock" {
                 places.extend((0..len).map(|at| (name.clone(), at)));
             }
+        }
+        for (name, _) in places.iter().step_by(usize::try_from(step).unwrap()) {
+            let kind = name.split('-').next().unwrap_or(name);
+            *of_kinds.entry(kind.to_owned()).or_default() += 1;
         }
         let allowed = Allowed {
             floor: end,
@@ -302,7 +308,11 @@ fn no_flipped_byte_is_served_or_loses_anything_in_silence() {
         });
         assert!(told.into_inner() > 100);
     }
-    eprintln!("{flipped} bytes flipped");
+    eprintln!("{flipped} bytes flipped, none served: {of_kinds:?}");
+    assert_eq!(flipped, of_kinds.values().sum::<u64>());
+    for kind in ["segment", "table", "manifest", "floor", "state", "store"] {
+        assert!(of_kinds.contains_key(kind), "{kind}: {of_kinds:?}");
+    }
 }
 
 #[test]

@@ -27,6 +27,13 @@ struct Write {
     lost: bool,
 }
 
+impl Write {
+    /// Whether it changes something of so many bytes of its page.
+    fn touches(&self, start: usize, len: usize) -> bool {
+        self.at < start + len && self.at + self.bytes.len() > start
+    }
+}
+
 /// One file.
 #[derive(Debug)]
 pub(super) struct Content {
@@ -291,7 +298,16 @@ impl Content {
         survival: &mut Survival,
         fragile_block: Option<usize>,
     ) -> Self {
-        survival.turn();
+        let touched = |(start, writes): (usize, &Vec<Write>)| {
+            let mut writes = writes.iter();
+            usize::from(writes.any(|write| write.touches(start, SECTOR_BYTES)))
+        };
+        let sectors = self.dirty.values().flat_map(|writes| {
+            (0..PAGE_BYTES)
+                .step_by(SECTOR_BYTES)
+                .map(move |start| (start, writes))
+        });
+        survival.turn(sectors.map(touched).sum());
         let mut pages = self.durable.clone();
         for (page, writes) in &self.dirty {
             let mut after = pages.get(page).map_or(ZEROS, |stored| **stored);
@@ -337,7 +353,7 @@ fn tear_sector(page: &mut Page, start: usize, writes: &[Write], survival: &mut S
     let end = start + SECTOR_BYTES;
     let touching: Vec<_> = writes
         .iter()
-        .filter(|write| write.at < end && write.at + write.bytes.len() > start)
+        .filter(|write| write.touches(start, SECTOR_BYTES))
         .collect();
     let versions = touching
         .iter()
@@ -371,9 +387,7 @@ fn tear_sector(page: &mut Page, start: usize, writes: &[Write], survival: &mut S
 /// Loses whole blocks that a write had begun to replace, what was synced in them too.
 fn wreck_blocks(page: &mut Page, block: usize, writes: &[Write], survival: &mut Survival) {
     for start in (0..PAGE_BYTES).step_by(block) {
-        let touches = |write: &Write| {
-            !write.lost && write.at < start + block && write.at + write.bytes.len() > start
-        };
+        let touches = |write: &Write| !write.lost && write.touches(start, block);
         if writes.iter().any(touches)
             && let Some(wreck) = survival.wreck(block)
         {

@@ -129,7 +129,7 @@ impl Directory {
         survival: &mut Survival,
         fragile_block: Option<usize>,
     ) -> Self {
-        survival.turn();
+        survival.turn(self.unsynced.len());
         let mut found = self.durable.clone();
         for change in &self.unsynced {
             if survival.version(1) == 1 {

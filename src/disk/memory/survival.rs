@@ -31,12 +31,17 @@ pub(super) enum Grain {
 }
 
 /// Whole files that are old or new are as likely to find a fault as well mixed ones, and would
-/// never come up if each sector were chosen on its own.
+/// never come up if each sector were chosen on its own. Nor would a write that lacks one sector.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Mood {
     Oldest,
     Newest,
     Mixed,
+    /// All new, but for one sector or two of this file: so many come in front of the next of them.
+    Nearly {
+        in_front: usize,
+        of: usize,
+    },
 }
 
 impl Survival {
@@ -49,12 +54,16 @@ impl Survival {
         }
     }
 
-    /// Begins with another file, or with the directory.
-    pub(super) fn turn(&mut self) {
+    /// Begins with another file, or with the directory, of which so many pieces were changed.
+    pub(super) fn turn(&mut self, changed: usize) {
         if let Self::Any(random, mood, _) = self {
-            *mood = match random.up_to(3) {
+            *mood = match random.up_to(4) {
                 0 => Mood::Oldest,
                 1 => Mood::Newest,
+                2 => Mood::Nearly {
+                    in_front: random.up_to(changed.saturating_sub(1)),
+                    of: changed,
+                },
                 _ => Mood::Mixed,
             };
         }
@@ -66,6 +75,18 @@ impl Survival {
             Self::Oldest | Self::Any(_, Mood::Oldest, _) => 0,
             Self::Newest | Self::Any(_, Mood::Newest, _) => newest,
             Self::Any(random, Mood::Mixed, _) => random.up_to(newest),
+            // Nothing was changed here.
+            Self::Any(_, Mood::Nearly { .. }, _) if newest == 0 => 0,
+            Self::Any(random, Mood::Nearly { in_front, of }, _) => match in_front.checked_sub(1) {
+                Some(left) => {
+                    *in_front = left;
+                    newest
+                }
+                None => {
+                    *in_front = random.up_to(*of);
+                    random.up_to(newest - 1)
+                }
+            },
         }
     }
 
