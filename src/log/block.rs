@@ -457,3 +457,6 @@ impl Block {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

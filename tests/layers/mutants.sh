@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Does a test notice when a line of the format or of the log is changed? Changes one thing after the
-# other, runs the tests of the lower layers that pass by it, and says which changes nobody noticed.
+# other, runs the tests of the lower layers that pass by it and, where they notice nothing, simulated
+# lives (ANNAL_SIM_SEEDS of them, 300), and says which changes nobody noticed.
 #
 #     tests/layers/mutants.sh                         all of format and log: about 2,800 changes
 #     tests/layers/mutants.sh src/log/recovery.rs     those of one file, or of several
@@ -24,15 +25,19 @@ cargo mutants --list --json "${files[@]}" >"$out/changes.json"
 tests=(log:: format:: index::)
 before=$(mktemp -d)
 cp -a src "$before/src"
-CARGO_TARGET_DIR=$PWD/target/mutants cargo run --quiet --manifest-path "$here/mutants/Cargo.toml" -- \
-    "$out/changes.json" "$PWD" "$out" "${tests[@]}"
+whole=$before/whole
+mkdir "$whole"
+(cd "$here/../.." && git ls-files -z | xargs -0 cp --parents -t "$whole")
+ANNAL_SIM_SEEDS=${ANNAL_SIM_SEEDS:-300} CARGO_TARGET_DIR=$PWD/target/mutants \
+    cargo run --quiet --manifest-path "$here/mutants/Cargo.toml" -- \
+    "$out/changes.json" "$PWD" "$whole" "$out" "${tests[@]}"
 rm -rf src
 mv "$before/src" src
-rmdir "$before"
+rm -rf "$before"
 if [ "${MUTANTS_LEFT_OUT:-}" = yes ] && [ -s "$out/left_out" ]; then
     # Their names, each as a pattern that fits nothing else.
     names=$(sed 's/[][\.|$(){}?+*^]/\\&/g; s/^/^/; s/$/$/' "$out/left_out" | paste -sd'|')
     cargo mutants --in-place --no-shuffle --timeout 60 --output "$out" "${files[@]}" --re "$names" \
         -- --lib -- "${tests[@]}" || true
 fi
-(cd "$out" && wc -l caught timeout missed left_out)
+(cd "$out" && wc -l caught timeout lived missed left_out)

@@ -29,7 +29,7 @@ use embedded::Embedded;
 use options::{Inner, Options};
 use report::facts::{self, Facts};
 use report::rows::{EMBEDDED, SERVERS};
-use report::{goals, markdown, plots, summary};
+use report::{markdown, plots, summary};
 use rounds::{Participant, Rounds};
 use sample::Sample;
 
@@ -180,10 +180,6 @@ fn participants(options: &Options) -> (Vec<Participant>, Map<String, Value>, Vec
 fn show(options: &Options, facts: &Facts, samples: &[Sample]) -> Result<()> {
     let tables = markdown::tables(facts, samples);
     println!("{tables}");
-    let goals = goals::table(&rows(samples));
-    if !goals.is_empty() {
-        println!("Where Annal wants to stand:\n\n{}", goals.text());
-    }
     write(options, facts, samples)?;
     if let Some(path) = &options.markdown {
         markdown::write(path, &tables)?;

@@ -2,11 +2,13 @@
 //! switches on one after the other, for the tests that pass by it: minutes in place of hours.
 //!
 //!     cargo mutants --list --json ... > CHANGES
-//!     mutants CHANGES PACKAGE OUT FILTER...
+//!     mutants CHANGES PACKAGE WHOLE OUT FILTER...
 //!
-//! PACKAGE is a copy of the source, which is changed; FILTER says which tests of its library count.
-//! In OUT there will be lists, each line a change: `caught`, `timeout` (an endless loop), `missed`,
-//! and `left_out`: what could not be compiled so, and is for cargo-mutants itself.
+//! PACKAGE is a copy of the lower layers, which is changed; FILTER says which tests of its library
+//! count. What they do not notice is tried in the simulated lives of WHOLE, a copy of everything.
+//! In OUT there will be lists, each line a change: `caught`, `timeout` (an endless loop), `lived`
+//! (noticed by a simulated life), `missed`, and `left_out`: what could not be compiled so, and is
+//! for cargo-mutants itself.
 
 mod run;
 mod weave;
@@ -80,10 +82,11 @@ impl Source {
     }
 }
 
-/// Builds the tests, and gives the program; else, the changes that do not compile.
-fn build(root: &Path) -> Result<PathBuf, BTreeSet<u32>> {
+/// Builds tests, and gives the program; else, the changes that do not compile.
+fn build(root: &Path, which: &[&str]) -> Result<PathBuf, BTreeSet<u32>> {
     let output = Command::new("cargo")
-        .args(["test", "--lib", "--no-run", "--message-format=json"])
+        .args(["test", "--no-run", "--message-format=json"])
+        .args(which)
         .current_dir(root)
         .output()
         .unwrap();
@@ -115,13 +118,19 @@ fn build(root: &Path) -> Result<PathBuf, BTreeSet<u32>> {
     }
 }
 
-/// The changes of the last switch that begins at a byte or in front of it.
+/// The changes of the switch that an error at a byte is about: the one around it or in front of it
+/// in its line, or else behind it in its line, or else the last one in front of it.
 fn numbers_at(text: &str, at: usize) -> BTreeSet<u32> {
     const CALL: &str = "crate::mt::";
-    let end = (at + CALL.len()).min(text.len());
-    let before = text.as_bytes().get(..end).unwrap_or_default();
-    let before = String::from_utf8_lossy(before);
-    let Some(call) = before.rfind(CALL) else {
+    let line = text.get(..at).and_then(|before| before.rfind('\n'));
+    let line = line.map_or(0, |end| end + 1);
+    let line_end = text.get(at..).and_then(|rest| rest.find('\n'));
+    let line_end = line_end.map_or(text.len(), |len| at + len);
+    let before = (at + CALL.len()).min(line_end);
+    let last = |from: usize, to: usize| Some(from + text.get(from..to)?.rfind(CALL)?);
+    let next = || Some(at + text.get(at..line_end)?.find(CALL)?);
+    let call = last(line, before).or_else(next).or_else(|| last(0, at));
+    let Some(call) = call else {
         return BTreeSet::new();
     };
     let arguments = text.get(call..).unwrap_or_default().split_once('(');
@@ -134,21 +143,18 @@ fn numbers_at(text: &str, at: usize) -> BTreeSet<u32> {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [list, root, out, filters @ ..] = &arguments[..] else {
-        panic!("mutants CHANGES PACKAGE OUT FILTER...");
+    let [list, root, whole, out, filters @ ..] = &arguments[..] else {
+        panic!("mutants CHANGES PACKAGE WHOLE OUT FILTER...");
     };
-    let (root, out) = (Path::new(root), Path::new(out));
+    let (root, whole, out) = (Path::new(root), Path::new(whole), Path::new(out));
     let changes = changes(Path::new(list));
     let source = Source::read(root, &changes);
-    fs::write(root.join("src/mt.rs"), include_str!("switch.rs")).unwrap();
-    let library = root.join("src/lib.rs");
-    let text = fs::read_to_string(&library).unwrap();
-    fs::write(&library, text + "\nmod mt;\n").unwrap();
+    put_switch(root);
     let mut left_out = BTreeSet::new();
     let (program, woven) = loop {
         let woven = source.weave(&changes, &left_out);
         eprintln!("{} changes, {} in one program", changes.len(), woven.len());
-        match build(root) {
+        match build(root, &["--lib"]) {
             Ok(program) => break (program, woven),
             Err(wrong) => left_out.extend(wrong),
         }
@@ -161,5 +167,21 @@ fn main() {
         .map(name);
     fs::write(out.join("left_out"), others.collect::<Vec<_>>().join("\n")).unwrap();
     let woven = changes.iter().filter(|one| woven.contains(&one.number));
-    run::run(&program, root, out, filters, &woven.collect::<Vec<_>>());
+    let woven: Vec<&Change> = woven.collect();
+    run::run(&program, root, out, filters, &woven);
+    for file in source.files.keys() {
+        fs::copy(root.join(file), whole.join(file)).unwrap();
+    }
+    put_switch(whole);
+    let simulation = ["--no-default-features", "--test", "simulation"];
+    let program = build(whole, &simulation).expect("it was built for the lower layers");
+    run::live(&program, whole, out, &woven);
+}
+
+/// Puts the switch into a copy of the source.
+fn put_switch(root: &Path) {
+    fs::write(root.join("src/mt.rs"), include_str!("switch.rs")).unwrap();
+    let library = root.join("src/lib.rs");
+    let text = fs::read_to_string(&library).unwrap();
+    fs::write(&library, text + "\nmod mt;\n").unwrap();
 }

@@ -12,12 +12,17 @@ use std::time::Instant;
 
 use crate::Change;
 
-/// A test that takes less is run together with others, in seconds.
-const QUICK_S: f64 = 0.2;
+/// How long the tests take that are run first, in one process, in seconds; those that are run next
+/// may take twice as long together, and so on up to a limit.
+const FIRST_S: f64 = 0.25;
+const TOGETHER_S_MAX: f64 = 10.0;
 /// What the tests of one process may take of a processor, and of the time of the day, in seconds:
 /// a change that makes an endless loop is noticed too.
 const CPU_S_MAX: u32 = 60;
 const WALL_S_MAX: u32 = 240;
+/// The same for the simulated lives.
+const LIVES_CPU_S_MAX: u32 = 200;
+const NO_CHANGE: u32 = u32::MAX - 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
@@ -35,6 +40,8 @@ struct Test {
 struct Program<'a> {
     path: &'a Path,
     root: &'a Path,
+    threads: &'a str,
+    cpu_s_max: u32,
 }
 
 impl Program<'_> {
@@ -50,11 +57,12 @@ impl Program<'_> {
     }
 
     fn run(&self, tests: &[&str], environment: &[(&str, &str)]) -> Outcome {
-        let script = format!("ulimit -t {CPU_S_MAX}; exec timeout -k 5 {WALL_S_MAX} \"$@\"");
+        let cpu_s_max = self.cpu_s_max;
+        let script = format!("ulimit -t {cpu_s_max}; exec timeout -k 5 {WALL_S_MAX} \"$@\"");
         let status = Command::new("bash")
             .args(["-c", &script, "bash"])
             .arg(self.path)
-            .args(["--exact", "--test-threads=1"])
+            .args(["--exact", self.threads])
             .args(tests)
             .envs(environment.iter().copied())
             .current_dir(self.root)
@@ -90,21 +98,24 @@ impl Program<'_> {
     fn notice(&self, change: &Change, tests: &[Test]) -> Outcome {
         let number = change.number.to_string();
         let on = [("MUTANT", &*number)];
-        let reaching = tests
-            .iter()
-            .filter(|test| test.reaches.contains(&change.number));
-        let (quick, slow): (Vec<&Test>, Vec<&Test>) =
-            reaching.partition(|test| test.takes_s < QUICK_S);
-        let quick: Vec<&str> = quick.iter().map(|test| &*test.name).collect();
-        if !quick.is_empty() {
-            let outcome = self.run(&quick, &on);
-            if outcome != Outcome::Passed {
-                return outcome;
+        let reaching = |test: &&Test| test.reaches.contains(&change.number);
+        let mut together = Vec::new();
+        let (mut takes_s, mut takes_s_max) = (0.0, FIRST_S);
+        let mut reaching = tests.iter().filter(reaching).peekable();
+        while let Some(test) = reaching.next() {
+            together.push(&*test.name);
+            takes_s += test.takes_s;
+            let is_enough = |next: &&Test| takes_s + next.takes_s > takes_s_max;
+            if reaching.peek().is_none_or(is_enough) {
+                let outcome = self.run(&together, &on);
+                if outcome != Outcome::Passed {
+                    return outcome;
+                }
+                together.clear();
+                (takes_s, takes_s_max) = (0.0, TOGETHER_S_MAX.min(2.0 * takes_s_max));
             }
         }
-        let outcomes = slow.iter().map(|test| self.run(&[&test.name], &on));
-        let mut others = outcomes.filter(|outcome| *outcome != Outcome::Passed);
-        others.next().unwrap_or(Outcome::Passed)
+        Outcome::Passed
     }
 }
 
@@ -125,7 +136,12 @@ fn each<T: Sync>(items: &[T], work: impl Fn(usize, &T) + Sync) {
 }
 
 pub fn run(path: &Path, root: &Path, out: &Path, filters: &[String], changes: &[&Change]) {
-    let program = Program { path, root };
+    let program = Program {
+        path,
+        root,
+        threads: "--test-threads=1",
+        cpu_s_max: CPU_S_MAX,
+    };
     let names = program.list(filters);
     let tests = Mutex::new(Vec::new());
     each(&names, |at, name| {
@@ -137,15 +153,50 @@ pub fn run(path: &Path, root: &Path, out: &Path, filters: &[String], changes: &[
     for test in &tests {
         eprintln!("{:8.2} s {}", test.takes_s, test.name);
     }
-    let files: BTreeMap<&str, Mutex<File>> = ["caught", "missed", "timeout"]
-        .map(|name| (name, Mutex::new(File::create(out.join(name)).unwrap())))
-        .into();
+    let lists = Lists::create(out, ["caught", "missed", "timeout"]);
     each(changes, |_, change| {
         let list = match program.notice(change, &tests) {
             Outcome::Failed => "caught",
             Outcome::Passed => "missed",
             Outcome::Endless => "timeout",
         };
-        writeln!(files[list].lock().unwrap(), "{}", change.name).unwrap();
+        lists.add(list, change);
     });
+}
+
+/// Lives the simulated lives with each change that no test of the lower layers has noticed: those
+/// that are not lived to the end go from `missed` to `lived`.
+pub fn live(path: &Path, root: &Path, out: &Path, changes: &[&Change]) {
+    let program = Program {
+        path,
+        root,
+        threads: "--nocapture",
+        cpu_s_max: LIVES_CPU_S_MAX,
+    };
+    let lives = ["no_life_loses_doubles_reorders_or_invents_anything"];
+    let with = |number: u32| program.run(&lives, &[("MUTANT", &number.to_string())]);
+    assert_eq!(with(NO_CHANGE), Outcome::Passed, "without any change");
+    let missed = fs::read_to_string(out.join("missed")).unwrap();
+    let missed: BTreeSet<&str> = missed.lines().collect();
+    let is_missed = |change: &&&Change| missed.contains(&*change.name);
+    let missed: Vec<&&Change> = changes.iter().filter(is_missed).collect();
+    let lists = Lists::create(out, ["lived", "missed"]);
+    each(&missed, |_, change| match with(change.number) {
+        Outcome::Passed => lists.add("missed", change),
+        Outcome::Failed | Outcome::Endless => lists.add("lived", change),
+    });
+}
+
+/// Lists of changes, a file each.
+struct Lists(BTreeMap<&'static str, Mutex<File>>);
+
+impl Lists {
+    fn create<const N: usize>(folder: &Path, names: [&'static str; N]) -> Self {
+        let create = |name| (name, Mutex::new(File::create(folder.join(name)).unwrap()));
+        Self(names.map(create).into())
+    }
+
+    fn add(&self, name: &str, change: &Change) {
+        writeln!(self.0[name].lock().unwrap(), "{}", change.name).unwrap();
+    }
 }

@@ -1,4 +1,4 @@
-//! Where Annal wants to stand, and whether it does: for those who work on it.
+//! Where Annal wants to stand, and whether it does.
 
 use super::rows::Better;
 use super::summary::{LIMIT, Line, OURS, RAW_LOG};

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::facts::Facts;
+use super::goals;
 use super::rows::{EMBEDDED, SERVERS};
 use super::summary::{LIMIT, Line, OURS, RAW_LOG, lines};
 use super::table::{Table, number};
@@ -38,6 +39,11 @@ pub fn tables(facts: &Facts, samples: &[Sample]) -> String {
     section(
         "Engines within the program, one thread, events of 256 bytes:",
         embedded,
+    );
+    let all = [SERVERS, EMBEDDED].map(|rows| lines(rows, samples));
+    section(
+        "Where Annal wants to stand, and whether it does:",
+        goals::table(&all.concat()),
     );
     section(
         "Latencies in microseconds, and processors (100 % is one core):",
