@@ -346,4 +346,23 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn neighbours_with_the_same_keys_share_an_entry() {
+        let (one, other) = ([(1, "a".into())], [(1, "b".into())]);
+        let mut writer = RemovedKeysWriter::default();
+        for (index, keys) in [(3, &one), (4, &one), (6, &one), (7, &other)] {
+            writer.push(index, keys);
+        }
+        assert_eq!(writer.removed.runs, [(3, 2, 0), (6, 1, 0), (7, 1, 1)]);
+    }
+
+    #[test]
+    fn numbers_of_what_is_not_there_are_refused() {
+        // A key of one letter, a set of one key, and two events of one set.
+        let bytes = |key, set| [1, 7, 1, b'a', 1, 1, key, 5, 2, set];
+        assert!(RemovedKeys::decode(&bytes(0, 0)).is_ok());
+        assert!(RemovedKeys::decode(&bytes(1, 0)).is_err());
+        assert!(RemovedKeys::decode(&bytes(0, 1)).is_err());
+    }
 }

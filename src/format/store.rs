@@ -108,16 +108,34 @@ impl Identity {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_identity_survives_the_loss_of_either_copy() {
-        let identity = Identity {
+    fn identity(unit_align: u32) -> Identity {
+        Identity {
             store: StoreId(Uuid::from_u128(1)),
             lineage: Lineage(Uuid::from_u128(2)),
             record_salt: Salt::new([3; 16]),
             unit_salt: Salt::new([4; 16]),
-            unit_align: 8,
+            unit_align,
             created_us: -5,
-        };
+        }
+    }
+
+    #[test]
+    fn units_are_aligned_to_a_power_of_two_within_limits() {
+        for (align, fits) in [
+            (UNIT_ALIGN_MIN, true),
+            (UNIT_ALIGN_MAX, true),
+            (UNIT_ALIGN_MIN / 2, false),
+            (UNIT_ALIGN_MAX * 2, false),
+            (UNIT_ALIGN_MIN + 1, false),
+        ] {
+            let decoded = Identity::decode(&identity(align).encode());
+            assert_eq!(decoded.is_ok(), fits, "{align}");
+        }
+    }
+
+    #[test]
+    fn an_identity_survives_the_loss_of_either_copy() {
+        let identity = identity(8);
         let bytes = identity.encode();
         assert_eq!(Identity::decode(&bytes), Ok(identity));
         for at in 0..bytes.len() {

@@ -185,9 +185,7 @@ impl ManifestData {
 
     fn is_consistent(&self) -> bool {
         let follows = |pair: &[SealedSegment]| match pair {
-            [before, after] => {
-                before.end_position() == after.first_position && before.id < after.id
-            }
+            [before, after] => before.end_position() == after.first_position,
             _ => true,
         };
         let ids = || (self.sealed.iter().map(|sealed| sealed.id)).chain(self.unsealed.clone());

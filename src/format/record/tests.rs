@@ -75,7 +75,16 @@ proptest! {
         let bytes = encoded(&stream, revision, &event, created);
         let (back, len) = decode(&bytes, Position(7), &salt()).unwrap();
         prop_assert_eq!(len, bytes.len());
-        prop_assert!(len <= len_max(&stream, &event));
+        let len_max = len_max(&stream, &event);
+        prop_assert!((len..=len + NUMBERS_LEN_BYTES_MAX).contains(&len_max));
+        let layout = Layout::parse(&bytes).unwrap();
+        prop_assert_eq!((layout.id(), layout.revision()), (event.id, Revision(revision)));
+        prop_assert_eq!(layout.created(), created);
+        prop_assert_eq!(layout.stream(&bytes), stream.as_bytes());
+        prop_assert_eq!(layout.event_type(&bytes), event.event_type.as_bytes());
+        prop_assert_eq!(layout.metadata(&bytes), &event.metadata);
+        let tags: Vec<&[u8]> = layout.tags(&bytes).collect();
+        prop_assert_eq!(tags, event.tags.iter().map(|tag| tag.as_bytes()).collect::<Vec<_>>());
         let expected = RecordedEvent {
             position: Position(7),
             stream,
@@ -125,6 +134,63 @@ fn every_flipped_bit_is_found() {
             assert!(found.is_err(), "bit {bit}");
         }
     }
+}
+
+#[test]
+fn records_one_behind_the_other_come_back_up_to_the_first_that_is_none() {
+    let (stream, event) = small();
+    let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+    for position in 7..10 {
+        let record = Record {
+            stream: &stream,
+            revision: Revision(position - 7),
+            event: &event,
+            created: Timestamp::from_micros(0),
+            payload_checksum: payload_checksum(&event),
+        };
+        encode(&record, Position(position), &salt(), &mut bytes);
+        ends.push(bytes.len());
+    }
+    let decoded = |bytes: &[u8], count| {
+        let (bytes, mut events) = (Bytes::copy_from_slice(bytes), Vec::new());
+        let end = decode_all(&bytes, count, Position(7), &salt(), &mut events);
+        let is_it = |(event, at): (&RecordedEvent, u64)| {
+            assert_eq!((event.position.0, event.revision.0), (at, at - 7));
+        };
+        events.iter().zip(7..).for_each(is_it);
+        (end, events.len())
+    };
+    assert_eq!(decoded(&bytes, 3), (Ok(()), 3));
+    assert_eq!(decoded(&bytes, 2), (Ok(()), 2));
+    let cut = FormatError::Truncated("a record's payload");
+    assert_eq!(decoded(&bytes[..ends[2] - 1], 3), (Err(cut), 2));
+    bytes[ends[0]] ^= 1;
+    let damaged = FormatError::Checksum("a record's header");
+    assert_eq!(decoded(&bytes, 3), (Err(damaged), 1));
+}
+
+#[test]
+fn metadata_and_data_together_have_one_limit() {
+    let (stream, event) = small();
+    for (metadata, fits) in [(1_000, true), (1_001, false)] {
+        let event = NewEvent {
+            metadata: vec![1; metadata].into(),
+            data: vec![2; PAYLOAD_LEN_BYTES_MAX - 1_000].into(),
+            ..event.clone()
+        };
+        let bytes = encoded(&stream, 0, &event, Timestamp::from_micros(0));
+        assert_eq!(Layout::parse(&bytes).is_ok(), fits);
+    }
+}
+
+#[test]
+fn a_created_time_of_the_servers_own_precision_takes_the_short_form() {
+    let (stream, event) = small();
+    let len = |created| encoded(&stream, 0, &event, created).len();
+    let at = |seconds, decimals| Timestamp::new(seconds, 123_456_000, decimals).unwrap();
+    let now = CREATED_BASE_S + 50_000_000;
+    assert!(len(at(now, 6)) < len(at(now, 9)));
+    assert!(len(at(now, 6)) < len(at(CREATED_BASE_S - 1, 6)));
 }
 
 #[test]

@@ -16,12 +16,13 @@ use crate::Change;
 /// may take twice as long together, and so on up to a limit.
 const FIRST_S: f64 = 0.25;
 const TOGETHER_S_MAX: f64 = 10.0;
-/// What the tests of one process may take of a processor, and of the time of the day, in seconds:
-/// a change that makes an endless loop is noticed too.
-const CPU_S_MAX: u32 = 60;
-const WALL_S_MAX: u32 = 240;
-/// The same for the simulated lives.
-const LIVES_CPU_S_MAX: u32 = 200;
+/// What the tests of one process may take of a processor, in seconds, beside four times what they
+/// take without a change, and what they may take of the time of the day: a change that makes an
+/// endless loop is noticed too.
+const CPU_S_MAX: f64 = 5.0;
+const WALL_S_MAX: u32 = 400;
+/// Nobody knows yet how long a test takes, in seconds.
+const UNKNOWN_S: f64 = 100.0;
 const NO_CHANGE: u32 = u32::MAX - 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,6 @@ struct Program<'a> {
     path: &'a Path,
     root: &'a Path,
     threads: &'a str,
-    cpu_s_max: u32,
 }
 
 impl Program<'_> {
@@ -56,8 +56,8 @@ impl Program<'_> {
         names.map(str::to_owned).collect()
     }
 
-    fn run(&self, tests: &[&str], environment: &[(&str, &str)]) -> Outcome {
-        let cpu_s_max = self.cpu_s_max;
+    fn run(&self, tests: &[&str], takes_s: f64, environment: &[(&str, &str)]) -> Outcome {
+        let cpu_s_max = (CPU_S_MAX + 4.0 * takes_s).ceil();
         let script = format!("ulimit -t {cpu_s_max}; exec timeout -k 5 {WALL_S_MAX} \"$@\"");
         let status = Command::new("bash")
             .args(["-c", &script, "bash"])
@@ -82,7 +82,8 @@ impl Program<'_> {
     fn look(&self, name: String, reached: &Path) -> Test {
         let begun = Instant::now();
         let reached_text = reached.to_str().unwrap();
-        let outcome = self.run(&[&name], &[("MUTANT_REACHED", reached_text)]);
+        let reached_at = [("MUTANT_REACHED", reached_text)];
+        let outcome = self.run(&[&name], UNKNOWN_S, &reached_at);
         assert_eq!(outcome, Outcome::Passed, "{name}");
         let takes_s = begun.elapsed().as_secs_f64();
         let numbers = fs::read_to_string(reached).unwrap_or_default();
@@ -107,7 +108,7 @@ impl Program<'_> {
             takes_s += test.takes_s;
             let is_enough = |next: &&Test| takes_s + next.takes_s > takes_s_max;
             if reaching.peek().is_none_or(is_enough) {
-                let outcome = self.run(&together, &on);
+                let outcome = self.run(&together, takes_s, &on);
                 if outcome != Outcome::Passed {
                     return outcome;
                 }
@@ -140,7 +141,6 @@ pub fn run(path: &Path, root: &Path, out: &Path, filters: &[String], changes: &[
         path,
         root,
         threads: "--test-threads=1",
-        cpu_s_max: CPU_S_MAX,
     };
     let names = program.list(filters);
     let tests = Mutex::new(Vec::new());
@@ -171,17 +171,22 @@ pub fn live(path: &Path, root: &Path, out: &Path, changes: &[&Change]) {
         path,
         root,
         threads: "--nocapture",
-        cpu_s_max: LIVES_CPU_S_MAX,
     };
     let lives = ["no_life_loses_doubles_reorders_or_invents_anything"];
-    let with = |number: u32| program.run(&lives, &[("MUTANT", &number.to_string())]);
-    assert_eq!(with(NO_CHANGE), Outcome::Passed, "without any change");
+    let with = |number: u32, takes_s: f64| {
+        let number = number.to_string();
+        program.run(&lives, takes_s, &[("MUTANT", &number)])
+    };
+    let begun = Instant::now();
+    let without = with(NO_CHANGE, UNKNOWN_S);
+    assert_eq!(without, Outcome::Passed, "without any change");
+    let takes_s = begun.elapsed().as_secs_f64();
     let missed = fs::read_to_string(out.join("missed")).unwrap();
     let missed: BTreeSet<&str> = missed.lines().collect();
     let is_missed = |change: &&&Change| missed.contains(&*change.name);
     let missed: Vec<&&Change> = changes.iter().filter(is_missed).collect();
     let lists = Lists::create(out, ["lived", "missed"]);
-    each(&missed, |_, change| match with(change.number) {
+    each(&missed, |_, change| match with(change.number, takes_s) {
         Outcome::Passed => lists.add("missed", change),
         Outcome::Failed | Outcome::Endless => lists.add("lived", change),
     });
