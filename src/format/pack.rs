@@ -162,6 +162,15 @@ mod tests {
     }
 
     #[test]
+    fn a_width_of_more_than_a_number_is_refused() {
+        let wide = |width| [&[width, 0][..], &[1; 200]].concat();
+        assert!(Packed::parse(&wide(64), 8).is_ok());
+        for width in 65..=u8::MAX {
+            assert!(Packed::parse(&wide(width), 8).is_err(), "{width}");
+        }
+    }
+
+    #[test]
     fn close_numbers_take_little_space() {
         let offsets: Vec<u64> = (0..64).map(|index| 100_000_000 + index * 300).collect();
         let mut bytes = Vec::new();

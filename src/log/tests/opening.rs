@@ -271,3 +271,15 @@ fn what_was_taken_out_is_kept_under_a_name_of_its_own() {
         }
     }
 }
+
+#[test]
+fn the_log_knows_what_is_free_on_its_disk() {
+    let disk = MemoryDisk::new();
+    let opened = open(&disk).unwrap();
+    for capacity_bytes in [50_000_000, 60_000_000] {
+        disk.set_capacity(capacity_bytes);
+        let free = disk.free_bytes().unwrap();
+        assert!(free > 1);
+        assert_eq!(opened.log.free_bytes().unwrap(), free);
+    }
+}

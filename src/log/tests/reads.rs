@@ -437,6 +437,17 @@ fn what_lies_close_together_is_read_by_one_call() {
 }
 
 #[test]
+fn what_was_in_memory_and_what_was_not_is_counted() {
+    let sample = Sample::new(1).reopened();
+    let log = sample.log();
+    let (hits, misses) = log.cache_use();
+    for _ in 0..3 {
+        log.read(at(10), at(20), 1_000_000).unwrap();
+    }
+    assert_eq!(log.cache_use(), (hits + 2, misses + 1));
+}
+
+#[test]
 fn events_are_found_by_when_they_were_created_though_that_is_no_order() {
     let created: Vec<i64> =
         (0..)
