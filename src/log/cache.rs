@@ -98,7 +98,63 @@ impl<K: Copy + Eq + Hash, V: Clone> Cache<K, V> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// Keys and weights.
+    #[derive(Clone, Debug)]
+    enum Step {
+        Find(u8),
+        Insert(u8, usize),
+        Remove(u8),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            (0..6u8).prop_map(Step::Find),
+            (0..6u8, 0..8usize).prop_map(|(key, weight)| Step::Insert(key, weight)),
+            (0..6u8).prop_map(Step::Remove),
+        ];
+        prop::collection::vec(step, 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn it_holds_what_was_used_last_within_its_budget(steps in steps()) {
+            const BUDGET: usize = 12;
+            let cache = Cache::new(BUDGET);
+            // What was used longest ago comes first.
+            let mut model = Vec::<(u8, usize, usize)>::new();
+            let (mut hits, mut misses) = (0, 0);
+            for (number, step) in steps.into_iter().enumerate() {
+                let place = |key| model.iter().position(|entry| entry.0 == key);
+                match step {
+                    Step::Find(key) => {
+                        let place = place(key);
+                        let found = place.map(|place| model.remove(place));
+                        prop_assert_eq!(cache.find(key), found.map(|entry| entry.1));
+                        model.extend(found);
+                        hits += u64::from(found.is_some());
+                        misses += u64::from(found.is_none());
+                    }
+                    Step::Insert(key, weight) => {
+                        cache.insert(key, number, weight);
+                        model.retain(|entry| entry.0 != key);
+                        model.push((key, number, weight));
+                        while model.iter().map(|entry| entry.2).sum::<usize>() > BUDGET {
+                            model.remove(0);
+                        }
+                    }
+                    Step::Remove(key) => {
+                        cache.remove(key);
+                        model.retain(|entry| entry.0 != key);
+                    }
+                }
+                prop_assert_eq!(cache.hits_and_misses(), (hits, misses));
+            }
+        }
+    }
 
     #[test]
     fn what_was_used_longest_ago_goes_first() {

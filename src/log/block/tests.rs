@@ -5,7 +5,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::disk::{Disk, MemoryDisk};
 use crate::format::footer::{OffsetPage, encode_page};
+use crate::format::record::{Record, encode, payload_checksum};
 use crate::log::facts::Page;
+use crate::model::{EventType, NewEvent, Revision, StreamName, Timestamp};
 
 fn salt() -> Salt {
     Salt::new([7; 16])
@@ -162,4 +164,81 @@ proptest! {
             prop_assert_eq!(to_u64(plan.len_bytes()), u64::from(limit - first));
         }
     }
+}
+
+const FIRST: Position = Position(100);
+
+/// A block of ten records from [`FIRST`] on, of which these two are a removed and a damaged one.
+fn block(removed: Option<usize>, damaged: Option<usize>) -> Block {
+    let stream = StreamName::new("a").unwrap();
+    let (mut bytes, mut offsets) = (vec![0; 48], Vec::new());
+    for index in 0..10 {
+        if removed == Some(index) {
+            offsets.push(0);
+            continue;
+        }
+        offsets.push(u32::try_from(bytes.len()).unwrap());
+        let event = NewEvent::binary(EventType::new("Happened").unwrap(), vec![1; index]);
+        let record = Record {
+            stream: &stream,
+            revision: Revision(to_u64(index)),
+            event: &event,
+            created: Timestamp::from_micros(5),
+            payload_checksum: payload_checksum(&event),
+        };
+        encode(&record, FIRST.plus(to_u64(index)), &salt(), &mut bytes);
+        if damaged == Some(index) {
+            *bytes.last_mut().unwrap() ^= 1;
+        }
+    }
+    let (name, file) = file();
+    file.write_all_at(0, &bytes).unwrap();
+    let segment = Listed {
+        end_offset: u32::try_from(bytes.len()).unwrap(),
+        offsets,
+        growing: false,
+    };
+    let plan = BlockPlan::new(&segment, 0, (&name, &file), FIRST).unwrap();
+    plan.read(&salt()).unwrap()
+}
+
+/// The first positions of the runs and how many records each has, counted from the block's first.
+fn runs(chunk: &Chunk) -> Vec<(u64, u32)> {
+    let runs = chunk.runs.iter();
+    runs.map(|run| (run.first.0 - FIRST.0, run.count)).collect()
+}
+
+fn forward(block: &Block, from: u64, to: u64) -> Option<Vec<(u64, u32)>> {
+    let chunk = block.chunk(FIRST.plus(from), FIRST.plus(to), usize::MAX);
+    chunk.ok().as_ref().map(runs)
+}
+
+fn back(block: &Block, before: u64) -> Option<Vec<(u64, u32)>> {
+    let chunk = block.chunk_back(FIRST.plus(before), usize::MAX, usize::MAX);
+    chunk.ok().as_ref().map(runs)
+}
+
+#[test]
+fn adjacent_records_are_one_run_and_take_their_bytes_once() {
+    let whole = block(None, None);
+    assert_eq!(whole.end(), FIRST.plus(10));
+    assert_eq!(forward(&whole, 0, 10), Some(vec![(0, 10)]));
+    assert_eq!(back(&whole, 7), Some(vec![(0, 7)]));
+    let places = whole.spans.len() * size_of::<Span>();
+    assert_eq!(whole.weight(), whole.bytes.len() + places);
+    let with_a_hole = block(Some(4), None);
+    assert_eq!(forward(&with_a_hole, 0, 10), Some(vec![(0, 4), (5, 5)]));
+    assert_eq!(back(&with_a_hole, 10), Some(vec![(0, 4), (5, 5)]));
+}
+
+#[test]
+fn what_lies_on_either_side_of_a_damaged_record_is_given() {
+    let block = block(None, Some(4));
+    assert_eq!(forward(&block, 0, 10), Some(vec![(0, 4)]));
+    assert_eq!(forward(&block, 4, 10), None);
+    assert_eq!(forward(&block, 5, 10), Some(vec![(5, 5)]));
+    assert_eq!(back(&block, 10), Some(vec![(5, 5)]));
+    assert_eq!(back(&block, 6), Some(vec![(5, 1)]));
+    assert_eq!(back(&block, 5), None);
+    assert_eq!(back(&block, 4), Some(vec![(0, 4)]));
 }
