@@ -3,6 +3,7 @@
 mod cost;
 mod crash;
 mod damage;
+mod files;
 mod opening;
 mod reads;
 mod recovery;
