@@ -260,6 +260,46 @@ fn verification_names_each_damaged_file() {
     assert_eq!(contents(&disk), before);
 }
 
+/// Where the data of an event lies.
+fn place_of(disk: &MemoryDisk, position: u64) -> (String, u64) {
+    let data = data(position, LEN);
+    for (name, bytes) in contents(disk) {
+        let mut windows = bytes.windows(data.len());
+        if let Some(at) = windows.position(|window| name.starts_with("segment") && window == data) {
+            return (name, u64::try_from(at).unwrap());
+        }
+    }
+    panic!("no file has event {position}");
+}
+
+#[test]
+fn what_is_sound_in_front_of_what_is_damaged_is_given() {
+    let (disk, end) = store(false);
+    let opened = open(&disk).unwrap();
+    let damaged = (20..).find(|at| data(*at, LEN).len() > 100).unwrap();
+    let (name, offset) = place_of(&disk, damaged);
+    disk.corrupt(&name, offset, &[0; 50]).unwrap();
+    let adjacent: Vec<u64> = (0..end.0).collect();
+    let scattered: Vec<u64> = (damaged % 2..end.0).step_by(2).collect();
+    for list in [adjacent, scattered] {
+        let mut asked: Vec<Position> = list.into_iter().map(Position).collect();
+        let mut found = Vec::new();
+        let error = loop {
+            match opened.log.read_within(&asked, usize::MAX) {
+                Err(error) => break error,
+                Ok((chunk, count)) => {
+                    assert!(count > 0);
+                    found.extend(chunk.events().map(|event| event.unwrap().position));
+                    asked.drain(..count);
+                }
+            }
+        };
+        assert!(matches!(error, StorageError::Damaged { .. }), "{error:?}");
+        assert_eq!(asked.first(), Some(&Position(damaged)));
+        assert!(found.is_sorted() && found.last().is_some_and(|last| last.0 < damaged));
+    }
+}
+
 #[test]
 fn events_are_found_by_position_by_time_and_backwards() {
     let (disk, end) = store(false);

@@ -357,6 +357,8 @@ fn single_events_are_given_by_their_positions_as_many_as_fit() {
             (5_100..sample.end()).step_by(2).collect(),
             vec![5_003, 5_080, 5_170],
             vec![sample.end(), sample.end() + 1],
+            (sample.end() + 1..sample.end() + 10).collect(),
+            (20..60).collect(),
             vec![0],
         ];
         for list in lists {
@@ -376,7 +378,10 @@ fn single_events_are_given_by_their_positions_as_many_as_fit() {
                 Some(lies) if recent_bytes == 0 => lies.span,
                 Some(lies) => lies.len,
             };
-            for limit in [0, 1, 9_999, 100_000, weight(list[0]), usize::MAX] {
+            let first = |count: usize| list.iter().take(count).map(|index| weight(*index)).sum();
+            let exact = [1, 3, 5, 9, 30].map(first).into_iter();
+            let exact = exact.flat_map(|sum: usize| [sum.saturating_sub(1), sum, sum + 1]);
+            for limit in exact.chain([0, 1, 9_999, 100_000, usize::MAX]) {
                 let mut left = limit;
                 let fits = list
                     .iter()

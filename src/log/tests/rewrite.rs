@@ -356,6 +356,18 @@ fn the_file_that_was_is_removed_and_closed() {
     sample.check();
 }
 
+/// Who has looked up a segment before it was written again, and opens it behind that.
+#[test]
+fn the_file_that_is_is_opened_though_another_was_asked_for() {
+    let mut sample = Sample::new();
+    let segment = sample.segments()[0];
+    let manifest = sample.opened.log.manifest().current();
+    let entry = manifest.sealed.iter().find(|one| one.id == segment);
+    sample.rewrite(segment, |at| at % 3 == 0);
+    let opened = sample.opened.log.shared.open_sealed(entry.unwrap());
+    assert!(opened.unwrap().rewrite.is_some());
+}
+
 #[test]
 fn only_what_is_in_front_of_the_open_leaf_the_index_and_the_state_file_is_written_again() {
     let sample = Sample::new();
