@@ -52,8 +52,19 @@ type Wanted<'a> = &'a dyn Fn(u64) -> (Bytes, i64);
 
 fn unit_of(log: &Log, first: Position, events: u64, wanted: Wanted<'_>) -> UnitBuffer {
     let mut unit = UnitBuffer::new(first);
+    push(&mut unit, log, events, wanted);
+    unit.end_append(AppendEntry {
+        records: u32::try_from(events).unwrap(),
+        request: None,
+    });
+    unit
+}
+
+/// Puts events behind those of a unit.
+fn push(unit: &mut UnitBuffer, log: &Log, events: u64, wanted: Wanted<'_>) {
+    let first = unit.end_position().0;
     let stream = StreamName::new("some-stream").unwrap();
-    for position in first.0..first.0 + events {
+    for position in first..first + events {
         let (data, late_us) = wanted(position);
         let event = NewEvent::binary(EventType::new("happened").unwrap(), data)
             .with_id(Uuid::from_u128(position.into()));
@@ -68,11 +79,6 @@ fn unit_of(log: &Log, first: Position, events: u64, wanted: Wanted<'_>) -> UnitB
         };
         unit.push(&record, &log.identity().record_salt);
     }
-    unit.end_append(AppendEntry {
-        records: u32::try_from(events).unwrap(),
-        request: None,
-    });
-    unit
 }
 
 fn append(opened: &mut Opened, events: u64, len: u64) -> Result<Position, StorageError> {

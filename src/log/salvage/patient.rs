@@ -61,3 +61,45 @@ impl DiskFile for PatientFile {
         self.0.drop_cache()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::{Disk, Fault, MemoryDisk, Operation, ProbeDisk};
+
+    const LEN: usize = 5 * PIECE_BYTES + 100;
+
+    #[test]
+    fn what_the_disk_does_not_give_comes_as_zeros_and_all_else_as_it_is() {
+        let disk = ProbeDisk::new(Arc::new(MemoryDisk::new()));
+        let file = disk.create("a").unwrap();
+        file.write_all_at(0, &[1; LEN]).unwrap();
+        let patient = PatientFile(file);
+        let read = |from: usize, len: usize| {
+            let mut bytes = vec![2; len];
+            let from = u64::try_from(from).unwrap();
+            let read = patient.read_at(from, &mut bytes).unwrap();
+            bytes.truncate(read);
+            bytes
+        };
+        assert_eq!(patient.len().unwrap(), u64::try_from(LEN).unwrap());
+        assert_eq!(read(10, LEN), [1; LEN - 10]);
+        // One byte of the second piece cannot be read.
+        let bad = u64::try_from(2 * PIECE_BYTES - 1).unwrap();
+        disk.fail(Fault::at(Operation::Read).touching(bad..bad + 1).forever());
+        let mut expected = vec![1; LEN];
+        expected[PIECE_BYTES..2 * PIECE_BYTES].fill(0);
+        for (from, len) in [
+            (0, LEN),
+            (0, LEN + 50),
+            (100, LEN),
+            (5_000, 4_000),
+            (8_000, 9_000),
+        ] {
+            let to = LEN.min(from + len);
+            assert_eq!(read(from, len), expected[from..to], "{from} {len}");
+        }
+        assert_eq!(read(5_000, 1), [1]);
+        assert!(read(LEN + 5, 7).is_empty());
+    }
+}

@@ -11,13 +11,17 @@ use crate::format::footer::LEAF_EVENTS;
 use crate::format::manifest::SealedSegment;
 use crate::format::rewrite::IndexKey;
 use crate::format::unit::{AppendEntry, RequestEntry, StateRecord};
-use crate::log::tests::{shown, unit};
+use crate::log::rewrite::kept_runs;
+use crate::log::tests::{data, push, shown, unit};
 use crate::log::{
-    JudgedUnit, Log, LogOptions, Opened, RewriteJudge, RewriteOutcome, StorageError, UnitFate,
+    JudgedUnit, Log, LogOptions, Opened, RewriteJudge, RewriteOutcome, StorageError, UnitBuffer,
+    UnitFate,
 };
 use crate::model::{Position, Timestamp};
 
 const LEN: u64 = 60;
+/// Of the events of a log of long segments, at most.
+const LONG: u64 = 4_000;
 const BASE_US: i64 = 1_700_000_000_000_000;
 
 fn open(disk: Arc<dyn Disk>) -> Opened {
@@ -515,4 +519,114 @@ fn a_call_that_fails_leaves_the_segment_as_it_was() {
         "{outcome:?}"
     );
     assert!(opened.log.verify(&mut |_| ()).unwrap().is_whole());
+}
+
+#[test]
+fn which_events_are_left_is_said_in_as_few_runs_as_there_are() {
+    let runs = |end: u64, left: &[u64]| {
+        let left: Vec<Position> = left.iter().map(|at| Position(*at)).collect();
+        let runs = kept_runs(Position(5), Position(end), &left).into_iter();
+        runs.map(|run| (run.removed, run.kept)).collect::<Vec<_>>()
+    };
+    assert_eq!(runs(5, &[]), []);
+    assert_eq!(runs(8, &[]), [(0, 0)]);
+    assert_eq!(runs(8, &[5, 6, 7]), []);
+    assert_eq!(runs(8, &[5, 6]), [(0, 2)]);
+    assert_eq!(runs(12, &[6, 7, 10]), [(1, 2), (2, 1)]);
+}
+
+fn append(records: u32, request: Option<u128>) -> AppendEntry {
+    AppendEntry {
+        records,
+        request: request.map(|id| RequestEntry {
+            principal: "somebody".into(),
+            id: Uuid::from_u128(id),
+            content: 7,
+        }),
+    }
+}
+
+/// A log whose first segment may be written again. Its units have appends of so many records,
+/// named or not, and a state record, which is the last one but for that of the first unit.
+fn with_units(segment_size_bytes: u32, appends: &[AppendEntry]) -> Opened {
+    let options = LogOptions {
+        segment_size_bytes,
+        ..LogOptions::default()
+    };
+    let host = Arc::new(SimulatedHost::new(7));
+    let mut opened = Log::open(Arc::new(MemoryDisk::new()), host, options, true).unwrap();
+    while opened.log.rewritable().is_empty() {
+        let mut next = UnitBuffer::new(opened.log.end());
+        let is_first = opened.log.end() == Position::START;
+        for entry in appends {
+            let wanted = |position| (data(position, LONG), 0);
+            push(&mut next, &opened.log, entry.records.into(), &wanted);
+            next.end_append(entry.clone());
+        }
+        let value = if is_first { &b"old"[..] } else { b"new" };
+        next.push_state(StateRecord {
+            space: 1,
+            key: b"keys".as_slice().into(),
+            value: Some(value.into()),
+        });
+        opened.writer.commit(next, 5).unwrap();
+        opened.log.keeper_step().unwrap();
+        let manifest = opened.log.manifest();
+        let end = manifest.current().sealed_end();
+        manifest
+            .update(|manifest| manifest.indexed_to = end)
+            .unwrap();
+    }
+    opened
+}
+
+#[test]
+fn named_appends_keep_their_records_and_unnamed_ones_become_one() {
+    let appends = [
+        append(2, Some(1)),
+        append(3, None),
+        append(4, None),
+        append(1, Some(2)),
+    ];
+    let opened = with_units(64 * 1024, &appends);
+    let going = BTreeSet::from([1, 4]);
+    let outcome = opened.log.rewrite(0, 1, &mut Judge::new(&going)).unwrap();
+    assert!(outcome.rewritten);
+    let mut found = Vec::new();
+    let mut visit = |unit: crate::log::Unit| {
+        found.extend(unit.trailer.appends);
+        Ok(())
+    };
+    opened.log.units(Position::START, &mut visit).unwrap();
+    assert_eq!(
+        found[..3],
+        [append(2, Some(1)), append(7, None), append(1, Some(2))]
+    );
+}
+
+#[test]
+fn a_state_record_that_goes_counts_with_its_key_and_its_value() {
+    let opened = with_units(64 * 1024, &[append(10, None)]);
+    let nothing = BTreeSet::new();
+    let mut judge = Judge::new(&nothing);
+    // "keys" and "old".
+    assert!(!opened.log.rewrite(0, 8, &mut judge).unwrap().rewritten);
+    assert!(opened.log.rewrite(0, 7, &mut judge).unwrap().rewritten);
+}
+
+#[test]
+fn a_long_segment_is_written_piece_by_piece_and_says_how_far_it_is() {
+    let opened = with_units(4 * 1024 * 1024, &[append(500, None)]);
+    let end = opened.log.manifest().current().sealed[0].end_position();
+    // The times rise with the positions: the last ones go.
+    let left = end.0 / 2;
+    let going: BTreeSet<u64> = (left..end.0).collect();
+    let mut judge = Judge::new(&going);
+    assert!(opened.log.rewrite(0, 1, &mut judge).unwrap().rewritten);
+    let last = opened.log.read_at(&[Position(left - 1)]).unwrap();
+    let last = last.events().next().unwrap().unwrap();
+    let entry = opened.log.manifest().current().sealed[0].clone();
+    assert_eq!(entry.created.max_us, last.created.micros());
+    let found = shown(&opened.log, Position::START..end, LONG);
+    assert_eq!(found, Vec::from_iter(0..left));
 }
