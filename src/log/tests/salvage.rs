@@ -12,7 +12,9 @@ use crate::format::segment::HEADER_LEN_BYTES;
 use crate::format::unit::{AppendEntry, HEADER_LEN, RequestEntry, StateRecord};
 use crate::log::salvage::mend;
 use crate::log::tests::{data, shown, unit};
-use crate::log::{Log, LogOpenError, LogOptions, LostRange, Opened, StorageError};
+use crate::log::{
+    FileFinding, FileRole, Log, LogOpenError, LogOptions, LostRange, Opened, StorageError,
+};
 use crate::model::Position;
 use crate::sync::atomic::Ordering;
 
@@ -415,6 +417,44 @@ fn the_small_files_cost_no_event() {
         }
         disk.destroy(&name_of(1)).unwrap();
     });
+}
+
+#[test]
+fn each_segment_is_named_with_its_events_and_with_what_is_wrong() {
+    let sample = Sample::new(3);
+    let found = |disk: &MemoryDisk| -> Vec<_> {
+        let disk: Arc<dyn Disk> = Arc::new(disk.snapshot());
+        let files = Log::inspect(&disk, &mut |_| ()).unwrap().files.into_iter();
+        let segments = files.filter(|file| file.role == FileRole::Segment);
+        let told =
+            |file: FileFinding| (file.file, file.first.0, file.events, file.damage.is_some());
+        segments.map(told).collect()
+    };
+    let expected = |damaged: Option<u32>| -> Vec<_> {
+        let firsts: Vec<u64> = (0..=sample.live)
+            .map(|segment| sample.of_segment(segment)[0].first)
+            .collect();
+        let ends = firsts.iter().skip(1).chain([&sample.end]);
+        let one = |(segment, (first, end)): (u32, (&u64, &u64))| {
+            (
+                name_of(segment),
+                *first,
+                end - first,
+                damaged == Some(segment),
+            )
+        };
+        (0..).zip(firsts.iter().zip(ends)).map(one).collect()
+    };
+    assert_eq!(found(&sample.disk), expected(None));
+    let gone = sample.disk.snapshot();
+    gone.destroy(&name_of(1)).unwrap();
+    assert_eq!(found(&gone), expected(Some(1)));
+    let longer = sample.disk.snapshot();
+    let file = longer.open(&name_of(2)).unwrap();
+    let mut bytes = vec![0; usize::try_from(file.len().unwrap()).unwrap() + 1];
+    file.read_at(0, &mut bytes).unwrap();
+    longer.put(&name_of(2), &bytes).unwrap();
+    assert_eq!(found(&longer), expected(Some(2)));
 }
 
 #[test]
