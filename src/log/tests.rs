@@ -3,6 +3,7 @@
 mod cost;
 mod crash;
 mod damage;
+mod digests;
 mod files;
 mod opening;
 mod reads;

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
 
 use crate::Change;
 
@@ -56,36 +55,43 @@ impl Program<'_> {
         names.map(str::to_owned).collect()
     }
 
-    fn run(&self, tests: &[&str], takes_s: f64, environment: &[(&str, &str)]) -> Outcome {
+    /// What became of tests, and how much of a processor they took, in seconds.
+    fn run(
+        &self,
+        tests: &[&str],
+        takes_s: f64,
+        environment: &[(&str, &str)],
+    ) -> (Outcome, f64) {
         let cpu_s_max = (CPU_S_MAX + 4.0 * takes_s).ceil();
-        let script = format!("ulimit -t {cpu_s_max}; exec timeout -k 5 {WALL_S_MAX} \"$@\"");
-        let status = Command::new("bash")
+        let script = format!(
+            "ulimit -t {cpu_s_max}; TIMEFORMAT=%U; time timeout -k 5 {WALL_S_MAX} \"$@\" 2>/dev/null"
+        );
+        let output = Command::new("bash")
             .args(["-c", &script, "bash"])
             .arg(self.path)
             .args(["--exact", self.threads])
             .args(tests)
             .envs(environment.iter().copied())
             .current_dir(self.root)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
+            .output()
             .unwrap();
-        match status.code() {
+        let outcome = match output.status.code() {
             Some(0) => Outcome::Passed,
             // As `timeout` says it, and the shell of a signal for too much of a processor.
             Some(124 | 137 | 152) => Outcome::Endless,
             Some(_) | None => Outcome::Failed,
-        }
+        };
+        let took_s = String::from_utf8_lossy(&output.stderr);
+        let took_s = took_s.lines().next_back().and_then(|line| line.parse().ok());
+        (outcome, took_s.unwrap_or(UNKNOWN_S))
     }
 
     /// Runs a test by itself without any change.
     fn look(&self, name: String, reached: &Path) -> Test {
-        let begun = Instant::now();
         let reached_text = reached.to_str().unwrap();
         let reached_at = [("MUTANT_REACHED", reached_text)];
-        let outcome = self.run(&[&name], UNKNOWN_S, &reached_at);
+        let (outcome, takes_s) = self.run(&[&name], UNKNOWN_S, &reached_at);
         assert_eq!(outcome, Outcome::Passed, "{name}");
-        let takes_s = begun.elapsed().as_secs_f64();
         let numbers = fs::read_to_string(reached).unwrap_or_default();
         let reaches = numbers.lines().map(|line| line.parse().unwrap()).collect();
         let _ = fs::remove_file(reached);
@@ -108,7 +114,7 @@ impl Program<'_> {
             takes_s += test.takes_s;
             let is_enough = |next: &&Test| takes_s + next.takes_s > takes_s_max;
             if reaching.peek().is_none_or(is_enough) {
-                let outcome = self.run(&together, takes_s, &on);
+                let (outcome, _) = self.run(&together, takes_s, &on);
                 if outcome != Outcome::Passed {
                     return outcome;
                 }
@@ -177,16 +183,14 @@ pub fn live(path: &Path, root: &Path, out: &Path, changes: &[&Change]) {
         let number = number.to_string();
         program.run(&lives, takes_s, &[("MUTANT", &number)])
     };
-    let begun = Instant::now();
-    let without = with(NO_CHANGE, UNKNOWN_S);
+    let (without, takes_s) = with(NO_CHANGE, UNKNOWN_S);
     assert_eq!(without, Outcome::Passed, "without any change");
-    let takes_s = begun.elapsed().as_secs_f64();
     let missed = fs::read_to_string(out.join("missed")).unwrap();
     let missed: BTreeSet<&str> = missed.lines().collect();
     let is_missed = |change: &&&Change| missed.contains(&*change.name);
     let missed: Vec<&&Change> = changes.iter().filter(is_missed).collect();
     let lists = Lists::create(out, ["lived", "missed"]);
-    each(&missed, |_, change| match with(change.number, takes_s) {
+    each(&missed, |_, change| match with(change.number, takes_s).0 {
         Outcome::Passed => lists.add("missed", change),
         Outcome::Failed | Outcome::Endless => lists.add("lived", change),
     });
