@@ -485,3 +485,33 @@ fn a_checkpoint_is_wanted_when_much_log_has_none_behind_it() {
     }
     panic!("no checkpoint is wanted");
 }
+
+/// A checkpoint's file has a name of its own until its segment is sealed, for the one that the
+/// manifest names must stay as it is until it names another.
+#[test]
+fn checkpoints_of_a_segment_are_counted_and_end_with_its_sealing() {
+    let disk = MemoryDisk::new();
+    let mut opened = open(&disk);
+    let named = |opened: &Opened| {
+        let checkpoint = opened.log.manifest().current().checkpoint;
+        checkpoint.map(|named| (named.place.segment, named.number))
+    };
+    let append = |opened: &mut Opened, events| {
+        let next = unit(&opened.log, opened.log.end(), events, LEN);
+        opened.writer.commit(next, 5).unwrap();
+    };
+    for number in 0..3 {
+        append(&mut opened, 3);
+        checkpoint(&opened.log);
+        assert_eq!(named(&opened), Some((0, number)));
+        opened.log.keeper_step().unwrap();
+    }
+    while opened.log.manifest().current().sealed.is_empty() {
+        assert_eq!(named(&opened), Some((0, 2)));
+        append(&mut opened, 100);
+        opened.log.keeper_step().unwrap();
+    }
+    assert_eq!(named(&opened), None);
+    checkpoint(&opened.log);
+    assert_eq!(named(&opened), Some((1, 0)));
+}
