@@ -226,6 +226,8 @@ fn adjacent_records_are_one_run_and_take_their_bytes_once() {
     assert_eq!(back(&whole, 7), Some(vec![(0, 7)]));
     let places = whole.spans.len() * size_of::<Span>();
     assert_eq!(whole.weight(), whole.bytes.len() + places);
+    let without_the_first = block(Some(0), None);
+    assert_eq!(forward(&without_the_first, 0, 10), Some(vec![(1, 9)]));
     let with_a_hole = block(Some(4), None);
     assert_eq!(forward(&with_a_hole, 0, 10), Some(vec![(0, 4), (5, 5)]));
     assert_eq!(back(&with_a_hole, 10), Some(vec![(0, 4), (5, 5)]));
