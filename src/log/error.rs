@@ -68,6 +68,11 @@ impl StorageError {
         }
     }
 
+    /// Whether bytes that are there cannot be read, as those of a bad sector.
+    pub(crate) fn is_of_reading(&self) -> bool {
+        matches!(self, Self::Io { operation, .. } if *operation == "read")
+    }
+
     /// Whether the disk has no space left: then the same may succeed later.
     pub(crate) fn is_for_want_of_space(&self) -> bool {
         let full = |kind| {
@@ -119,6 +124,17 @@ pub(crate) enum LogOpenError {
     /// The operating system refused.
     #[error("{0}")]
     Storage(StorageError),
+}
+
+impl LogOpenError {
+    /// Whether something of the log is damaged, missing, or cannot be read: the rest may be whole.
+    pub(crate) fn damage(&self) -> Option<&StorageError> {
+        match self {
+            Self::Damaged(error) => Some(error),
+            Self::Storage(error) => error.is_of_reading().then_some(error),
+            Self::NotFound | Self::Locked | Self::NewerFormat(_) => None,
+        }
+    }
 }
 
 impl From<StorageError> for LogOpenError {

@@ -66,7 +66,9 @@ pub(super) fn open(
         files = list(&*disk)?;
     }
     let mut survey = match survey(&*disk, &files, true) {
-        Err(LogOpenError::Damaged(_)) if options.read_only => salvage::survey(&*disk, &files)?,
+        Err(error) if options.read_only && error.damage().is_some() => {
+            salvage::survey(&*disk, &files)?
+        }
         other => other?,
     };
     survey.report.created = created;

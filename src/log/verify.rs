@@ -260,11 +260,10 @@ pub(super) fn inspect(
     let files = listed.map_err(|error| StorageError::io("list", "the data directory", error))?;
     let mut found = match survey(&**disk, &files, false) {
         Ok(survey) => of_survey(disk, &survey, progress),
-        Err(LogOpenError::Damaged(refused)) => LogVerification {
-            refused: Some(refused),
+        Err(error) => LogVerification {
+            refused: Some(error.damage().ok_or(error.clone())?.clone()),
             ..LogVerification::default()
         },
-        Err(error) => return Err(error),
     };
     if !found.is_whole() {
         let examined = examine(&**disk, &files)?;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use crate::disk::{MemoryDisk, SimulatedHost};
 use crate::format::codec::to_u64;
 use crate::format::footer::{BLOCK_EVENTS, Digest, LEAF_EVENTS};
+use crate::log::facts::ContentDigests;
+use crate::log::seal::ContentHasher;
 use crate::log::tests::unit;
 use crate::log::{Log, LogOptions};
 use crate::model::Position;
@@ -73,4 +75,26 @@ fn a_footer_has_the_digests_of_all_events_up_to_its_end() {
         assert_eq!(footer.leaves, leaves[open.clone()]);
         assert_eq!(to_u64(open.end), end.0 / LEAF_EVENTS);
     }
+}
+
+#[test]
+fn events_that_are_not_there_are_passed_over() {
+    let mut hasher = ContentHasher::new(&ContentDigests::default(), Position::START);
+    hasher.push(b"a", 1);
+    hasher.skip_to(Position(1_000));
+    hasher.push(b"b", LEAF_EVENTS - 1_000);
+    hasher.skip_to(Position(5 * LEAF_EVENTS + 7));
+    hasher.push(b"c", 1);
+    let (mixed, none) = (digest(&[b"ab"]), digest(&[]));
+    let mut leaves = vec![mixed, none, none, none, none];
+    assert_eq!(hasher.take().leaves, leaves);
+    hasher.skip_to(Position(BLOCK_EVENTS));
+    leaves.push(digest(&[b"c"]));
+    leaves.resize(usize::try_from(BLOCK_EVENTS / LEAF_EVENTS).unwrap(), none);
+    let block = digest(&[&Digest::default(), &leaves.concat()]);
+    let taken = hasher.take();
+    assert_eq!(
+        (taken.chain, taken.blocks, taken.leaves),
+        (block, vec![block], vec![])
+    );
 }

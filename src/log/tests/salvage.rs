@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::disk::{Disk, MemoryDisk, SimulatedHost};
+use crate::disk::{Disk, Fault, MemoryDisk, Operation, ProbeDisk, ReadOnlyDisk, SimulatedHost};
 use crate::format::segment::HEADER_LEN_BYTES;
 use crate::format::unit::{AppendEntry, HEADER_LEN, RequestEntry, StateRecord};
 use crate::log::salvage::mend;
@@ -21,13 +21,17 @@ use crate::sync::atomic::Ordering;
 const LEN: u64 = 200;
 
 fn open_with(disk: &MemoryDisk, read_only: bool) -> Result<Opened, LogOpenError> {
+    open_on(Arc::new(disk.clone()), read_only)
+}
+
+fn open_on(disk: Arc<dyn Disk>, read_only: bool) -> Result<Opened, LogOpenError> {
     let options = LogOptions {
         segment_size_bytes: 64 * 1024,
         read_only,
         ..LogOptions::default()
     };
     let host = Arc::new(SimulatedHost::new(7));
-    Log::open(Arc::new(disk.clone()), host, options, true)
+    Log::open(disk, host, options, true)
 }
 
 /// Where a unit lies, and its records.
@@ -455,6 +459,44 @@ fn each_segment_is_named_with_its_events_and_with_what_is_wrong() {
     file.read_at(0, &mut bytes).unwrap();
     longer.put(&name_of(2), &bytes).unwrap();
     assert_eq!(found(&longer), expected(Some(2)));
+}
+
+/// What a disk does not give at all, it does not give in pieces of 4 KiB.
+#[test]
+fn a_piece_that_cannot_be_read_costs_what_is_in_it_and_all_else_is_served() {
+    let sample = Sample::new(9);
+    for segment in [1, sample.live] {
+        let units = sample.of_segment(segment);
+        let (offset, _) = units[units.len() / 2].records[0];
+        let piece = offset - offset % 4096;
+        let probe = ProbeDisk::new(Arc::new(sample.disk.snapshot()));
+        let bad = u64::from(offset)..u64::from(offset) + 1;
+        let fault = Fault::at(Operation::Read).named(&name_of(segment));
+        probe.fail(fault.touching(bad).forever());
+        let disk: Arc<dyn Disk> = Arc::new(probe);
+        let found = Log::inspect(&disk, &mut |_| ()).unwrap();
+        let (lost, hit) = (
+            positions(&found.lost),
+            sample.touched(segment, offset, offset + 1),
+        );
+        assert!(lost.is_superset(&hit), "{found}");
+        // Where no footer says where records lie, those behind a lost header are not found.
+        let in_piece =
+            |unit: &&&UnitAt| unit.offset < piece + 4096 && unit.offset + unit.len > piece;
+        let all =
+            |unit: &&UnitAt| unit.first..unit.first + u64::try_from(unit.records.len()).unwrap();
+        let may_be: BTreeSet<u64> = match segment == sample.live {
+            true => units.iter().filter(in_piece).flat_map(all).collect(),
+            false => sample.touched(segment, piece, piece + 4096),
+        };
+        assert!(lost.is_subset(&may_be), "{found}");
+        let opened = open_on(Arc::new(ReadOnlyDisk::new(disk)), true).unwrap();
+        for position in 0..sample.end {
+            let read = opened.log.read_at(&[Position(position)]);
+            assert!(read.is_ok() || lost.contains(&position), "{position}");
+            assert!(read.is_err() || !hit.contains(&position), "{position}");
+        }
+    }
 }
 
 #[test]
