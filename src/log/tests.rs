@@ -7,6 +7,7 @@ mod digests;
 mod files;
 mod opening;
 mod reads;
+mod recent;
 mod recovery;
 mod rewrite;
 mod salvage;

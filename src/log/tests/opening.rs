@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use crate::disk::{Disk, Fault, MemoryDisk, Operation, ProbeDisk, SimulatedHost};
 use crate::format::floor::Floor;
+use crate::format::footer::{CreatedRange, Mark};
+use crate::format::manifest::SealedSegment;
 use crate::format::segment::HEADER_LEN_BYTES;
 use crate::log::tests::{check, unit};
 use crate::log::{Log, LogOpenError, LogOptions, Opened, StorageError};
@@ -281,5 +283,77 @@ fn the_log_knows_what_is_free_on_its_disk() {
         let free = disk.free_bytes().unwrap();
         assert!(free > 1);
         assert_eq!(opened.log.free_bytes().unwrap(), free);
+    }
+}
+
+#[test]
+fn segments_grow_with_the_log_between_two_limits() {
+    const MIB: u64 = 1024 * 1024;
+    let options = LogOptions {
+        segment_size_bytes: u32::try_from(100 * MIB).unwrap(),
+        ..LogOptions::default()
+    };
+    let opened = open_with(Arc::new(MemoryDisk::new()), options, true).unwrap();
+    let mut entry = SealedSegment {
+        id: 0,
+        first_position: Position::START,
+        events: 0,
+        len_bytes: 0,
+        footer_offset: 0,
+        created: CreatedRange::EMPTY,
+        mark: Mark::START,
+        digest: [0; 32],
+        rewrite: None,
+    };
+    for (log_mib, capacity_mib) in [(0, 16), (255, 16), (480, 30), (1_599, 99), (1_700, 100)] {
+        entry.len_bytes = u32::try_from(log_mib * MIB).unwrap();
+        let manifest = opened.log.manifest();
+        manifest
+            .update(|data| data.sealed = vec![entry.clone()])
+            .unwrap();
+        let capacity = u64::from(opened.log.shared.next_capacity());
+        assert_eq!(capacity / MIB, capacity_mib, "{log_mib}");
+    }
+}
+
+#[test]
+fn a_log_that_is_closed_in_order_has_no_spare() {
+    let disk = MemoryDisk::new();
+    let mut opened = open(&disk).unwrap();
+    let spare = opened.log.shared.take_spare(0).unwrap();
+    *opened.log.shared.spare.lock() = Some(spare);
+    commit(&mut opened, 3);
+    assert_eq!(names(&disk, "segment").len(), 2);
+    let Opened { log, writer, .. } = opened;
+    writer.close(&log).unwrap();
+    assert_eq!(names(&disk, "segment").len(), 1);
+    assert_eq!(log.manifest().current().unsealed.len(), 1);
+}
+
+/// So that one that is cut short leaves the one before it.
+#[test]
+fn floors_are_written_to_one_place_and_the_other_in_turn() {
+    let disk = MemoryDisk::new();
+    let opened = open(&disk).unwrap();
+    let read = || {
+        let mut bytes = vec![0; 8192];
+        let len = disk.open("floor").unwrap().read_at(0, &mut bytes).unwrap();
+        bytes.truncate(len);
+        bytes
+    };
+    let mut last = Floor::decode(&read()).unwrap().number;
+    for _ in 0..5 {
+        let before = read();
+        opened.log.shared.write_floor(false).unwrap();
+        let bytes = read();
+        let floor = Floor::decode(&bytes).unwrap();
+        assert_eq!(floor.number, last + 1);
+        last = floor.number;
+        let half = bytes.len() / 2;
+        let kept = [
+            before[..half] == bytes[..half],
+            before[half..] == bytes[half..],
+        ];
+        assert!(kept.contains(&true) && kept.contains(&false), "{kept:?}");
     }
 }
