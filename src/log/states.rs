@@ -207,6 +207,7 @@ mod tests {
         let states = States::default();
         states.apply(vec![put(1, "a", "1"), put(2, "a", "2"), put(1, "ab", "3")]);
         let full = states.len_bytes();
+        assert_eq!(full, 3 * RECORD_LEN_BYTES + 7);
         states.apply(vec![put(1, "a", "longer")]);
         assert_eq!(states.get(1, b"a").unwrap(), "longer");
         assert_eq!(states.len_bytes(), full + 5);
@@ -224,6 +225,19 @@ mod tests {
         }
         assert_eq!(states.len_bytes(), 0);
         assert_eq!(all(&states), []);
+    }
+
+    #[test]
+    fn idle_requests_are_those_without_events_at_the_end() {
+        let known = |first, count| KnownRequest {
+            fingerprint: [7; 16],
+            first,
+            count,
+            content: 0,
+        };
+        let all = [known(5, 0), known(4, 0), known(5, 1), known(5, 0)];
+        let idle = IdleRequests::at(Position(5), &all);
+        assert_eq!(idle.requests(), [all[0], all[3]]);
     }
 
     #[test]

@@ -184,3 +184,60 @@ impl FinishedUnit {
 fn short(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::format::record::payload_checksum;
+    use crate::format::unit::RequestEntry;
+    use crate::model::{EventType, NewEvent, Revision, StreamName, Timestamp};
+
+    proptest! {
+        #[test]
+        fn a_unit_is_about_as_long_as_is_said_and_never_longer(
+            events in prop::collection::vec(0..300usize, 0..5),
+            appends in prop::collection::vec(prop::option::of("[a-z]{0,99}"), 0..5),
+            states in prop::collection::vec(("[a-z]{0,99}", prop::option::of("[a-z]{0,99}")), 0..5),
+        ) {
+            let mut unit = UnitBuffer::new(Position(u64::MAX / 2));
+            prop_assert!(unit.is_empty() && !unit.has_states());
+            let stream = StreamName::new("a").unwrap();
+            for len in &events {
+                let event = NewEvent::binary(EventType::new("b").unwrap(), vec![1; *len]);
+                let record = Record {
+                    stream: &stream,
+                    revision: Revision(0),
+                    event: &event,
+                    created: Timestamp::from_micros(0),
+                    payload_checksum: payload_checksum(&event),
+                };
+                unit.push(&record, &Salt::new([1; 16]));
+            }
+            for principal in &appends {
+                let request = principal.as_ref().map(|principal| RequestEntry {
+                    principal: principal.as_str().into(),
+                    id: Uuid::from_u128(u128::MAX),
+                    content: u64::MAX,
+                });
+                unit.end_append(AppendEntry { records: u32::MAX, request });
+            }
+            for (key, value) in &states {
+                unit.push_state(StateRecord {
+                    space: 1,
+                    key: key.as_bytes().into(),
+                    value: value.as_ref().map(|value| value.as_bytes().into()),
+                });
+            }
+            let counts = [events.len(), appends.len(), states.len()];
+            prop_assert_eq!(unit.is_empty(), counts == [0; 3]);
+            prop_assert_eq!(unit.has_states(), counts[2] > 0);
+            let said = unit.len_bytes();
+            let is = unit.finish().unit.bytes.len();
+            let more = 16 + counts[1] * 40 + counts[2] * 16;
+            prop_assert!((is..=is + more).contains(&said), "{said} for {is}");
+        }
+    }
+}
