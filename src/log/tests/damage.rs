@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use crate::disk::{Disk, MemoryDisk, SimulatedHost};
+use crate::format::footer::{Footer, encode_page};
+use crate::format::manifest::ManifestData;
 use crate::log::tests::{data, unit};
 use crate::log::{Log, LogOpenError, LogOptions, Opened, StorageError};
 use crate::model::{Position, Timestamp};
@@ -297,6 +299,59 @@ fn what_is_sound_in_front_of_what_is_damaged_is_given() {
         assert!(matches!(error, StorageError::Damaged { .. }), "{error:?}");
         assert_eq!(asked.first(), Some(&Position(damaged)));
         assert!(found.is_sorted() && found.last().is_some_and(|last| last.0 < damaged));
+    }
+}
+
+/// A footer with right checksums that says something else than its units: as a bug would leave it.
+#[test]
+fn a_footer_that_contradicts_its_units_is_found() {
+    let changes: [(&str, fn(&mut Footer, &mut Vec<u32>)); 4] = [
+        ("a segment's footer", |footer, _| {
+            footer.created[0].max_us += 1
+        }),
+        ("a page of offsets", |_, offsets| offsets[50] += 1),
+        ("the digests", |footer, _| footer.chain[3] ^= 1),
+        ("the digests", |footer, _| footer.leaves.push([1; 32])),
+    ];
+    for (what, change) in changes {
+        let (disk, _) = store(true);
+        let opened = open(&disk).unwrap();
+        let manifest = opened.log.manifest();
+        let entry = manifest.current().sealed[1].clone();
+        let sealed = opened.log.shared.open_sealed(&entry).unwrap();
+        let mut footer = sealed.footer.clone();
+        let salt = opened.log.identity().record_salt;
+        let page = sealed.read_page(0, &salt).unwrap();
+        let count = usize::try_from(footer.events).unwrap();
+        let mut offsets: Vec<u32> = (0..count).map(|at| page.offset(at).unwrap()).collect();
+        change(&mut footer, &mut offsets);
+        let name = entry.file_name().to_string();
+        let (_, mut bytes) = contents(&disk)
+            .into_iter()
+            .find(|file| file.0 == name)
+            .unwrap();
+        bytes.truncate(usize::try_from(entry.footer_offset).unwrap());
+        let pages_at = bytes.len();
+        encode_page(&offsets, entry.id, 0, &salt, &mut bytes);
+        footer.pages[0].end = u32::try_from(bytes.len() - pages_at).unwrap();
+        footer.encode(&mut bytes);
+        disk.put(&name, &bytes).unwrap();
+        let as_told = |data: &mut ManifestData| {
+            data.sealed[1].digest = blake3::hash(&bytes).into();
+            data.sealed[1].len_bytes = u32::try_from(bytes.len()).unwrap();
+        };
+        manifest.update(as_told).unwrap();
+        drop(opened);
+        let found = open(&disk).unwrap().log.verify(&mut |_| ()).unwrap();
+        let damaged: Vec<_> = found
+            .files
+            .iter()
+            .filter(|file| file.damage.is_some())
+            .collect();
+        assert_eq!(damaged.len(), 1, "{what}: {found}");
+        assert_eq!(damaged[0].file, name, "{what}");
+        let damage = damaged[0].damage.clone().unwrap().to_string();
+        assert!(damage.contains(what), "{damage}");
     }
 }
 
