@@ -12,6 +12,7 @@ mod recovery;
 mod rewrite;
 mod salvage;
 mod states;
+mod verify;
 
 use std::ops::Range;
 use std::sync::Arc;
