@@ -5,6 +5,7 @@ mod crash;
 mod damage;
 mod digests;
 mod files;
+mod full;
 mod opening;
 mod reads;
 mod recent;
