@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Does a test notice when a line of the format or of the log is changed? Changes one thing after the
 # other, runs the tests of the lower layers that pass by it and, where they notice nothing, simulated
-# lives (ANNAL_SIM_SEEDS of them, 300), and says which changes nobody noticed.
+# lives (ANNAL_SIM_SEEDS of them, 300) and repairs, and says which changes nobody noticed.
 #
 #     tests/layers/mutants.sh                         all of format and log: about 2,800 changes
 #     tests/layers/mutants.sh src/log/recovery.rs     those of one file, or of several
@@ -40,4 +40,4 @@ if [ "${MUTANTS_LEFT_OUT:-}" = yes ] && [ -s "$out/left_out" ]; then
     cargo mutants --in-place --no-shuffle --timeout 60 --output "$out" "${files[@]}" --re "$names" \
         -- --lib -- "${tests[@]}" || true
 fi
-(cd "$out" && wc -l caught timeout lived missed left_out)
+(cd "$out" && wc -l caught timeout above missed left_out)

@@ -5,10 +5,9 @@
 //!     mutants CHANGES PACKAGE WHOLE OUT FILTER...
 //!
 //! PACKAGE is a copy of the lower layers, which is changed; FILTER says which tests of its library
-//! count. What they do not notice is tried in the simulated lives of WHOLE, a copy of everything.
-//! In OUT there will be lists, each line a change: `caught`, `timeout` (an endless loop), `lived`
-//! (noticed by a simulated life), `missed`, and `left_out`: what could not be compiled so, and is
-//! for cargo-mutants itself.
+//! count. What they do not notice is tried with tests of WHOLE, a copy of everything. In OUT there
+//! will be lists, each line a change: `caught`, `timeout` (an endless loop), `above` (noticed by the
+//! whole), `missed`, and `left_out`: what could not be compiled so, and is for cargo-mutants itself.
 
 mod run;
 mod weave;
@@ -19,6 +18,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+
+/// The tests of the whole store that are tried last: lives, and repairs.
+const ABOVE: [(&str, &str); 2] = [("simulation", "no_life"), ("repair", "")];
 
 /// One change to the source.
 pub struct Change {
@@ -173,9 +175,14 @@ fn main() {
         fs::copy(root.join(file), whole.join(file)).unwrap();
     }
     put_switch(whole);
-    let simulation = ["--no-default-features", "--test", "simulation"];
-    let program = build(whole, &simulation).expect("it was built for the lower layers");
-    run::live(&program, whole, out, &woven);
+    let programs = ABOVE.map(|(test, filter)| {
+        let which = ["--no-default-features", "--test", test];
+        let program = build(whole, &which).expect("it was built for the lower layers");
+        (program, filter)
+    });
+    let programs = programs.each_ref();
+    let programs = programs.map(|(program, filter)| (program.as_path(), *filter));
+    run::above(&programs, whole, out, &woven);
 }
 
 /// Puts the switch into a copy of the source.

@@ -22,7 +22,6 @@ const CPU_S_MAX: f64 = 5.0;
 const WALL_S_MAX: u32 = 400;
 /// Nobody knows yet how long a test takes, in seconds.
 const UNKNOWN_S: f64 = 100.0;
-const NO_CHANGE: u32 = u32::MAX - 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
@@ -56,12 +55,7 @@ impl Program<'_> {
     }
 
     /// What became of tests, and how much of a processor they took, in seconds.
-    fn run(
-        &self,
-        tests: &[&str],
-        takes_s: f64,
-        environment: &[(&str, &str)],
-    ) -> (Outcome, f64) {
+    fn run(&self, tests: &[&str], takes_s: f64, environment: &[(&str, &str)]) -> (Outcome, f64) {
         let cpu_s_max = (CPU_S_MAX + 4.0 * takes_s).ceil();
         let script = format!(
             "ulimit -t {cpu_s_max}; TIMEFORMAT=%U; time timeout -k 5 {WALL_S_MAX} \"$@\" 2>/dev/null"
@@ -82,7 +76,10 @@ impl Program<'_> {
             Some(_) | None => Outcome::Failed,
         };
         let took_s = String::from_utf8_lossy(&output.stderr);
-        let took_s = took_s.lines().next_back().and_then(|line| line.parse().ok());
+        let took_s = took_s
+            .lines()
+            .next_back()
+            .and_then(|line| line.parse().ok());
         (outcome, took_s.unwrap_or(UNKNOWN_S))
     }
 
@@ -170,29 +167,65 @@ pub fn run(path: &Path, root: &Path, out: &Path, filters: &[String], changes: &[
     });
 }
 
-/// Lives the simulated lives with each change that no test of the lower layers has noticed: those
-/// that are not lived to the end go from `missed` to `lived`.
-pub fn live(path: &Path, root: &Path, out: &Path, changes: &[&Change]) {
-    let program = Program {
-        path,
-        root,
-        threads: "--nocapture",
-    };
-    let lives = ["no_life_loses_doubles_reorders_or_invents_anything"];
-    let with = |number: u32, takes_s: f64| {
-        let number = number.to_string();
-        program.run(&lives, takes_s, &[("MUTANT", &number)])
-    };
-    let (without, takes_s) = with(NO_CHANGE, UNKNOWN_S);
-    assert_eq!(without, Outcome::Passed, "without any change");
+/// Tests of the whole store, run in one process.
+struct Whole<'a> {
+    program: Program<'a>,
+    names: Vec<String>,
+    takes_s: f64,
+    reaches: BTreeSet<u32>,
+}
+
+impl<'a> Whole<'a> {
+    fn look(path: &'a Path, root: &'a Path, filter: &str, reached: &Path) -> Self {
+        let program = Program {
+            path,
+            root,
+            threads: "--nocapture",
+        };
+        let mut whole = Self {
+            names: program.list(&[filter.to_owned()]),
+            program,
+            takes_s: UNKNOWN_S,
+            reaches: BTreeSet::new(),
+        };
+        let (outcome, takes_s) = whole.run(("MUTANT_REACHED", reached.to_str().unwrap()));
+        assert_eq!(outcome, Outcome::Passed, "{filter}");
+        let numbers = fs::read_to_string(reached).unwrap();
+        let _ = fs::remove_file(reached);
+        whole.takes_s = takes_s;
+        whole.reaches = numbers.lines().map(|line| line.parse().unwrap()).collect();
+        whole
+    }
+
+    fn run(&self, on: (&str, &str)) -> (Outcome, f64) {
+        let names: Vec<&str> = self.names.iter().map(|name| &**name).collect();
+        self.program.run(&names, self.takes_s, &[on])
+    }
+
+    fn notices(&self, change: &Change) -> bool {
+        let number = change.number.to_string();
+        self.reaches.contains(&change.number) && self.run(("MUTANT", &number)).0 != Outcome::Passed
+    }
+}
+
+/// Tries what no test of the lower layers has noticed with tests of the whole store: programs, and
+/// which tests of each. What these notice goes from `missed` to `above`.
+pub fn above(programs: &[(&Path, &str)], root: &Path, out: &Path, changes: &[&Change]) {
+    let reached = out.join("reached");
+    let wholes: Vec<Whole<'_>> = programs
+        .iter()
+        .map(|(path, filter)| Whole::look(path, root, filter, &reached))
+        .collect();
     let missed = fs::read_to_string(out.join("missed")).unwrap();
     let missed: BTreeSet<&str> = missed.lines().collect();
     let is_missed = |change: &&&Change| missed.contains(&*change.name);
     let missed: Vec<&&Change> = changes.iter().filter(is_missed).collect();
-    let lists = Lists::create(out, ["lived", "missed"]);
-    each(&missed, |_, change| match with(change.number, takes_s).0 {
-        Outcome::Passed => lists.add("missed", change),
-        Outcome::Failed | Outcome::Endless => lists.add("lived", change),
+    let lists = Lists::create(out, ["above", "missed"]);
+    each(&missed, |_, change| {
+        match wholes.iter().any(|whole| whole.notices(change)) {
+            true => lists.add("above", change),
+            false => lists.add("missed", change),
+        }
     });
 }
 
