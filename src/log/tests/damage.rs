@@ -302,10 +302,13 @@ fn what_is_sound_in_front_of_what_is_damaged_is_given() {
     }
 }
 
+/// Of a footer and its offsets.
+type Change = fn(&mut Footer, &mut Vec<u32>);
+
 /// A footer with right checksums that says something else than its units: as a bug would leave it.
 #[test]
 fn a_footer_that_contradicts_its_units_is_found() {
-    let changes: [(&str, fn(&mut Footer, &mut Vec<u32>)); 4] = [
+    let changes: [(&str, Change); 4] = [
         ("a segment's footer", |footer, _| {
             footer.created[0].max_us += 1
         }),

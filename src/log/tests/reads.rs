@@ -12,7 +12,7 @@ use crate::format::segment::HEADER_LEN_BYTES;
 use crate::format::unit::HEADER_LEN;
 use crate::log::block::BLOCK_BYTES;
 use crate::log::tests::unit_of;
-use crate::log::{Chunk, Log, LogOptions, Opened, Run, StorageError};
+use crate::log::{Chunk, Log, LogOptions, Opened, Run, Unit};
 use crate::model::{Position, Timestamp};
 
 const BASE_US: i64 = 1_700_000_000_000_000;
@@ -483,32 +483,30 @@ fn events_are_found_by_when_they_were_created_though_that_is_no_order() {
 fn units_are_shown_from_the_one_that_holds_a_position() {
     let sample = Sample::new(0).reopened();
     let log = sample.log();
+    let note = |unit: &Unit, shown: &mut Vec<(Position, u64)>| {
+        shown.push((unit.header.first_position, unit.header.records.into()));
+        assert_eq!(unit.trailer.appends.len(), 1);
+        Ok(())
+    };
     let behind = [sample.end(), 1, 701].into_iter();
     for from in (0..=sample.end()).step_by(101).chain(behind).map(at) {
-        let shown_by = |units: &dyn Fn(
-            &mut dyn FnMut(crate::log::Unit) -> Result<(), StorageError>,
-        ) -> Result<(), StorageError>| {
-            let mut shown = Vec::new();
-            let mut show = |unit: crate::log::Unit| {
-                shown.push((unit.header.first_position, u64::from(unit.header.records)));
-                assert_eq!(unit.trailer.appends.len(), 1);
-                Ok(())
-            };
-            units(&mut show).unwrap();
-            shown
-        };
         let units = sample.units.iter();
         let units = units.map(|(first, events, _)| (*first, *events));
         let holds =
             |(first, events): &(Position, u64)| *first >= from || first.plus(*events) > from;
         let expected: Vec<_> = units.filter(holds).collect();
-        assert_eq!(shown_by(&|show| log.units(from, show)), expected, "{from}");
+        let mut shown = Vec::new();
+        log.units(from, &mut |unit| note(&unit, &mut shown))
+            .unwrap();
+        assert_eq!(shown, expected, "{from}");
         // Here the units without events at the very start may be left out.
         let with_events = |mut units: Vec<(Position, u64)>| {
             units.retain(|(_, events)| *events > 0);
             units
         };
-        let shown = shown_by(&|show| log.units_behind_start(from, show));
+        let mut shown = Vec::new();
+        let mut show = |unit: Unit| note(&unit, &mut shown);
+        log.units_behind_start(from, &mut show).unwrap();
         assert_eq!(with_events(shown), with_events(expected), "{from}");
     }
 }

@@ -225,7 +225,7 @@ impl Sample {
         }
         let shown: Arc<dyn Disk> = Arc::new(disk.snapshot());
         let found = Log::inspect(&shown, &mut |_| ()).unwrap();
-        let is_table = |file: &crate::log::FileFinding| file.role == crate::log::FileRole::Table;
+        let is_table = |file: &FileFinding| file.role == FileRole::Table;
         let damaged = found.files.iter().filter(|file| file.damage.is_some());
         assert!(damaged.clone().all(is_table), "{what}: {found}");
         let mut opened = open_with(&disk, false).unwrap_or_else(|error| panic!("{what}: {error}"));
