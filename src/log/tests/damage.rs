@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use crate::disk::{Disk, MemoryDisk, SimulatedHost};
 use crate::format::footer::{Footer, encode_page};
-use crate::format::manifest::ManifestData;
+use crate::format::manifest::{ManifestData, SealedSegment};
+use crate::format::segment::{SegmentHeader, SegmentKind};
+use crate::log::sealed::SealedFile;
 use crate::log::tests::{data, unit};
 use crate::log::{Log, LogOpenError, LogOptions, Opened, StorageError};
-use crate::model::{Position, Timestamp};
+use crate::model::{Position, StoreId, Timestamp};
 
 const LEN: u64 = 200;
 
@@ -356,6 +360,79 @@ fn a_footer_that_contradicts_its_units_is_found() {
         let damage = damaged[0].damage.clone().unwrap().to_string();
         assert!(damage.contains(what), "{damage}");
     }
+}
+
+/// A file in the place of another, which is whole in itself.
+#[test]
+fn a_segment_of_another_owner_is_found() {
+    let (disk, _) = store(true);
+    let opened = open(&disk).unwrap();
+    let (entry, identity) = (
+        opened.log.manifest().current().sealed[1].clone(),
+        *opened.log.identity(),
+    );
+    drop(opened);
+    let name = entry.file_name().to_string();
+    let mine = SegmentHeader {
+        store: identity.store,
+        segment: entry.id,
+        kind: SegmentKind::Written { capacity: 65_536 },
+    };
+    let others = [
+        SegmentHeader {
+            store: StoreId(Uuid::from_u128(5)),
+            ..mine
+        },
+        SegmentHeader {
+            segment: entry.id + 1,
+            ..mine
+        },
+        SegmentHeader {
+            kind: SegmentKind::Rewritten { number: 1 },
+            ..mine
+        },
+    ];
+    for header in others {
+        let disk = disk.snapshot();
+        let opened = open(&disk).unwrap();
+        disk.corrupt(&name, 0, &header.encode()).unwrap();
+        let (_, bytes) = contents(&disk)
+            .into_iter()
+            .find(|file| file.0 == name)
+            .unwrap();
+        let manifest = opened.log.manifest();
+        let as_told = |data: &mut ManifestData| data.sealed[1].digest = blake3::hash(&bytes).into();
+        manifest.update(as_told).unwrap();
+        let found = opened.log.verify(&mut |_| ()).unwrap();
+        let mut files = found.files.iter();
+        let file = files.find(|file| file.file == name).unwrap();
+        let damage = file.damage.clone().unwrap().to_string();
+        assert!(damage.contains("the owner of a segment"), "{damage}");
+    }
+}
+
+/// What the manifest says of a sealed segment is what its footer says.
+#[test]
+fn a_footer_of_another_segment_is_not_believed() {
+    let (disk, _) = store(true);
+    let opened = open(&disk).unwrap();
+    let entry = opened.log.manifest().current().sealed[1].clone();
+    let changes: [fn(&mut SealedSegment); 4] = [
+        |entry| entry.first_position.0 += 1,
+        |entry| entry.events += 1,
+        |entry| entry.footer_offset -= 8,
+        |entry| entry.mark.checksum ^= 1,
+    ];
+    for change in changes {
+        let mut other = entry.clone();
+        change(&mut other);
+        let refused = SealedFile::open(&disk, &other);
+        assert!(
+            matches!(refused, Err(StorageError::Damaged { .. })),
+            "{other:?}"
+        );
+    }
+    SealedFile::open(&disk, &entry).unwrap();
 }
 
 #[test]

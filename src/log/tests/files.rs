@@ -5,14 +5,17 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
-use crate::disk::{Disk, Fault, MemoryDisk, Operation, ProbeDisk};
+use crate::disk::{Disk, Fault, MemoryDisk, Operation, ProbeDisk, SimulatedHost};
 use crate::format::manifest::{ManifestData, TableEntry};
-use crate::log::StorageError;
+use crate::format::store::Identity;
 use crate::log::chunk::{Chunk, Run};
 use crate::log::file::{create_new, read_file, write_new};
 use crate::log::manifest::Manifest;
-use crate::model::Position;
+use crate::log::segment::open_segment;
+use crate::log::{Log, LogOptions, StorageError};
+use crate::model::{Position, StoreId};
 
 fn failing(operation: Operation) -> ProbeDisk {
     let disk = ProbeDisk::new(Arc::new(MemoryDisk::new()));
@@ -114,4 +117,41 @@ fn a_run_without_records_is_none() {
         });
     }
     assert_eq!(chunk.runs.len(), 1);
+}
+
+#[test]
+fn a_segment_that_is_missing_is_told_from_one_of_another_owner_and_from_a_failing_disk() {
+    let memory = MemoryDisk::new();
+    let disk = ProbeDisk::new(Arc::new(memory.clone()));
+    let host = Arc::new(SimulatedHost::new(7));
+    let opened = Log::open(Arc::new(disk.clone()), host, LogOptions::default(), true).unwrap();
+    let identity = *opened.log.identity();
+    drop(opened);
+    open_segment(&disk, &identity, 0).unwrap();
+    let missing = open_segment(&disk, &identity, 1);
+    assert!(
+        matches!(missing, Err(StorageError::Missing { .. })),
+        "{missing:?}"
+    );
+    disk.fail(Fault::at(Operation::Open));
+    let failed = open_segment(&disk, &identity, 0);
+    assert!(matches!(failed, Err(StorageError::Io { .. })), "{failed:?}");
+    let mut bytes = vec![0; 8_192];
+    memory
+        .open("segment-00000000")
+        .unwrap()
+        .read_at(0, &mut bytes)
+        .unwrap();
+    memory.put("segment-00000001", &bytes).unwrap();
+    let another = Identity {
+        store: StoreId(Uuid::from_u128(5)),
+        ..identity
+    };
+    for (identity, id) in [(&identity, 1), (&another, 0)] {
+        let refused = open_segment(&disk, identity, id);
+        assert!(
+            matches!(refused, Err(StorageError::Damaged { .. })),
+            "{refused:?}"
+        );
+    }
 }

@@ -120,3 +120,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_read_that_ends_within_a_unit_does_not_go_on_in_the_next() {
+    let mut recent = Recent::new(BUDGET_BYTES);
+    push(&mut recent, 0, 2, 0);
+    let short = RecordEntry {
+        offset: 0,
+        created_us: 0,
+    };
+    recent.push(Position(2), 5, Bytes::from_static(&[2]), 1, &[short]);
+    let chunk = recent.read(Position(0), Position(3), RECORD_LEN_BYTES + 1);
+    let runs = chunk.unwrap().runs;
+    assert_eq!((runs.len(), runs[0].count), (1, 1));
+}
