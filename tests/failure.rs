@@ -1,6 +1,5 @@
 //! Promises of a store in trouble: every append is answered, whatever fails, closes or panics
-//! around
-//! it, and the answer is true.
+//! around it, and the answer is true.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -16,7 +15,7 @@ use std::time::{Duration, Instant};
 use annal::disk::{Disk, Fault, MemoryDisk, Operation, ProbeDisk, SimulatedHost};
 use annal::{
     Append, AppendError, Background, Direction, EventType, ExpectedRevision, NewEvent, ReadFrom,
-    Receipt, StorageError, Store, StoreOptions, StreamName,
+    Receipt, Revision, StorageError, Store, StoreOptions, StreamHead, StreamName,
 };
 use uuid::Uuid;
 
@@ -105,6 +104,35 @@ fn closing_answers_every_append_that_waits_for_the_index() {
     assert!(made >= 4, "{made}");
     let store = Store::open_on(Arc::new(disk), host, manual()).unwrap();
     assert_eq!(ids(&store).len(), made);
+}
+
+/// Of a request whose events are there in part, too.
+#[test]
+fn a_refusal_says_nothing_that_is_not_durable() {
+    for fails in [false, true] {
+        let Setup { probe, store, .. } = setup(manual());
+        store.append(append("a", 1)).unwrap();
+        let (answers, received) = mpsc::channel();
+        submit(&store, &answers, append("a", 2));
+        let (refused, told) = mpsc::channel();
+        let in_part = Append::new()
+            .event(stream("a"), event(1, 10))
+            .event(stream("b"), event(3, 10));
+        submit(&store, &refused, in_part);
+        assert!(told.try_recv().is_err(), "it is told before its grounds");
+        if fails {
+            probe.fail(Fault::at(Operation::Sync));
+        }
+        let _ends_where_it_fails = store.maintain();
+        let refused = next(&told).unwrap_err();
+        match (next(&received), refused) {
+            (Ok(_), AppendError::WrongExpectedRevision { found, .. }) if !fails => {
+                assert_eq!(found, StreamHead::At(Revision(1)));
+            }
+            (Err(AppendError::Unknown(_)), AppendError::Storage(_)) if fails => {}
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]

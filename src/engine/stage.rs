@@ -149,6 +149,11 @@ fn judge_all<'a>(
     if judged.lacks_facts(prepared, index, resolution) || sent_twice(index, prepared, resolution) {
         return Err(Outcome::Again);
     }
+    let refuse = |error| match changed {
+        false => Outcome::Answered(Err(error)),
+        true if may_be_sent_again(index, prepared, resolution) => Outcome::Again,
+        true => Outcome::Refused(error),
+    };
     let standings = judged.entries.iter().map(standing);
     for ((subject, facts), standing) in prepared
         .subjects
@@ -163,19 +168,10 @@ fn judge_all<'a>(
         }
         match judge(standing, subject.expected, subject.wish, facts.repetition) {
             Ok(verdict) => judged.verdicts.push(verdict),
-            Err(refusal) => {
-                let error = refused(subject, standing, refusal);
-                return Err(match changed {
-                    false => Outcome::Answered(Err(error)),
-                    true if may_be_sent_again(index, prepared, resolution) => Outcome::Again,
-                    true => Outcome::Refused(error),
-                });
-            }
+            Err(refusal) => return Err(refuse(refused(subject, standing, refusal))),
         }
     }
-    judged
-        .refuse_a_mixture(prepared)
-        .map_err(|error| Outcome::Answered(Err(error)))?;
+    judged.refuse_a_mixture(prepared).map_err(refuse)?;
     Ok(judged)
 }
 
