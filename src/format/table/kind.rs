@@ -81,3 +81,18 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.byte() == byte)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_a_byte_and_a_place_of_its_own() {
+        let places: Vec<usize> = Kind::ALL.into_iter().map(Kind::index).collect();
+        assert_eq!(places, Vec::from_iter(0..Kind::COUNT));
+        for kind in Kind::ALL {
+            assert_eq!(Kind::from_byte(kind.byte()), Some(kind));
+        }
+        assert_eq!(Kind::from_byte(0), None);
+    }
+}

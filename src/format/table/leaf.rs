@@ -191,4 +191,15 @@ mod tests {
         put_leaf(&items, 0, &mut bytes);
         assert!(bytes.len() < 40, "{}", bytes.len());
     }
+
+    #[test]
+    fn a_leaf_is_appended_to_what_is_there() {
+        let items: Vec<Item> = (0..300).map(|at| (at + at / 7, 5 * at + 3)).collect();
+        let mut bytes = Vec::new();
+        put_leaf(&items, 1, &mut bytes);
+        let mut all = vec![(9, 9); 5];
+        let mut reader = Reader::new(&bytes, "a leaf");
+        leaf(&mut reader, 0, 1, &mut all).unwrap();
+        assert_eq!((reader.remaining(), &all[5..]), (0, &items[..]));
+    }
 }

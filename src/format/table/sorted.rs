@@ -236,4 +236,45 @@ mod tests {
             }
         }
     }
+
+    fn key(number: usize) -> String {
+        format!("key-{number:08}")
+    }
+
+    #[test]
+    fn a_page_is_closed_when_it_has_its_length_and_the_next_one_begins_empty() {
+        let mut builder = SortedPageBuilder::default();
+        assert!(builder.is_empty());
+        for _ in 0..2 {
+            let mut count = 0;
+            while !builder.is_full() {
+                builder.push(key(count).as_bytes(), |out| out.extend_from_slice(&[7; 5]));
+                count += 1;
+                assert!(!builder.is_empty());
+            }
+            let (first, content) = builder.finish();
+            assert!(builder.is_empty() && !builder.is_full());
+            assert_eq!(first, key(0).as_bytes());
+            // The last entry has at most a key in full, two lengths and its value, and its place.
+            let longest = key(0).len() + 2 + 5 + 2;
+            assert!((PAGE_LEN_BYTES..PAGE_LEN_BYTES + longest).contains(&content.len()));
+        }
+    }
+
+    #[test]
+    fn a_search_begins_at_most_so_many_entries_in_front_of_its_key() {
+        let mut builder = SortedPageBuilder::default();
+        for number in 0..200 {
+            builder.push(key(number).as_bytes(), |_| ());
+        }
+        let (_, content) = builder.finish();
+        let page = SortedPage::parse(&content).unwrap();
+        for number in 0..200 {
+            let mut cursor = page.seek(key(number).as_bytes()).unwrap();
+            let begins = number - number % RESTART_ENTRIES;
+            assert_eq!(cursor.next_key().unwrap(), Some(key(begins).as_bytes()));
+        }
+        let mut cursor = page.seek(b"a").unwrap();
+        assert_eq!(cursor.next_key().unwrap(), Some(key(0).as_bytes()));
+    }
 }

@@ -89,6 +89,7 @@ fn build(root: &Path, which: &[&str]) -> Result<PathBuf, BTreeSet<u32>> {
     let output = Command::new("cargo")
         .args(["test", "--no-run", "--message-format=json"])
         .args(which)
+        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
         .current_dir(root)
         .output()
         .unwrap();
