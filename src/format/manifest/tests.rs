@@ -197,3 +197,22 @@ proptest! {
         let _outcome = ManifestData::decode(&bytes);
     }
 }
+
+#[test]
+fn a_rewriting_has_a_number_and_its_keys_lie_within_the_segment() {
+    for (number, keys_len, fits) in [
+        (1, 8192, true),
+        (0, 9, false),
+        (1, 8193, false),
+        (0, 8193, false),
+    ] {
+        let mut manifest = manifest(1);
+        manifest.sealed[0].rewrite = Some(Rewrite {
+            number,
+            keys_len,
+            keys_checksum: 8,
+        });
+        let decoded = ManifestData::decode(&manifest.encode());
+        assert_eq!(decoded.is_ok(), fits, "{number} {keys_len}");
+    }
+}

@@ -366,4 +366,31 @@ mod tests {
             let _outcome = Entry::skip(&mut Reader::new(&bytes, WHAT));
         }
     }
+
+    #[test]
+    fn a_tree_has_items_and_is_not_too_high() {
+        for (height, count, fits) in [
+            (HEIGHT_MAX, 1, true),
+            (HEIGHT_MAX + 1, 1, false),
+            (1, 0, false),
+            (HEIGHT_MAX + 1, 0, false),
+        ] {
+            let entry = Entry {
+                list: List::Tree {
+                    height,
+                    root: PageRef { offset: 5, len: 6 },
+                    count,
+                    first_ordinal: 0,
+                    last: (7, 8),
+                },
+                span: 8,
+                tombstone: None,
+                metadata: None,
+            };
+            let mut bytes = Vec::new();
+            entry.put(0, &mut bytes);
+            let read = Entry::read(&mut Reader::new(&bytes, "an entry"), 0);
+            assert_eq!(read.is_ok(), fits, "{height} {count}");
+        }
+    }
 }
