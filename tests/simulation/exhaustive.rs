@@ -291,6 +291,7 @@ fn no_flipped_byte_is_served_or_loses_anything_in_silence() {
         let allowed = Allowed {
             floor: end,
             told: true,
+            states: &[],
         };
         let told = AtomicU64::new(0);
         flipped += each(|number| {
@@ -323,6 +324,7 @@ fn no_destroyed_or_emptied_file_loses_anything_in_silence() {
         let allowed = Allowed {
             floor: end,
             told: false,
+            states: &[],
         };
         for (name, len) in disk.list().unwrap() {
             if name == "lock" {

@@ -95,6 +95,9 @@ impl Outcome {
     }
 }
 
+/// The values of the state records, by their keys.
+pub(crate) type StateRecords = BTreeMap<u8, Vec<u8>>;
+
 /// What is the matter with the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trouble {
@@ -131,6 +134,9 @@ pub(crate) struct World {
     pub(crate) floor: Position,
     /// Where the log ended before the last request.
     pub(crate) before_last: Position,
+    /// What the state records were before each request that changed them, since the log was known
+    /// to have a witness for all of it.
+    pub(crate) states_before: Vec<StateRecords>,
     /// How many failures of the present probe belong to the past.
     forgiven: u64,
     token: Option<Token>,
@@ -170,6 +176,7 @@ impl World {
             over: false,
             floor: Position::START,
             before_last: Position::START,
+            states_before: Vec::new(),
             forgiven: 0,
             token: None,
             committed_us: None,
@@ -349,12 +356,14 @@ impl World {
                     brief(ask)
                 );
                 let before = self.reference.end();
+                let states = self.reference.states.clone();
                 let expected = self.reference.ask(ask);
                 self.say(format_args!("{} {answer:?}", brief(ask)));
                 assert_eq!(answer, expected, "{}", brief(ask));
                 if self.reference.end() > before {
                     self.before_last = before;
                 }
+                self.note_states(states);
                 self.token = token.or(self.token);
             }
             Outcome::Unknown | Outcome::Held => {
@@ -432,6 +441,7 @@ impl World {
             over: false,
             floor: self.floor,
             before_last: self.before_last,
+            states_before: self.states_before.clone(),
             forgiven: 0,
             token: self.token,
             committed_us: self.committed_us,
@@ -597,7 +607,9 @@ impl World {
             while self.reference.end() < end {
                 let ask = pending.next().expect("the log ends behind a request");
                 self.before_last = self.reference.end();
+                let states = self.reference.states.clone();
                 self.reference.ask(&ask);
+                self.note_states(states);
             }
             self.pending = pending.collect();
         }
@@ -611,9 +623,16 @@ impl World {
         with
     }
 
+    fn note_states(&mut self, before: StateRecords) {
+        if before != self.reference.states {
+            self.states_before.push(before);
+        }
+    }
+
     fn adopt(&mut self, with: Reference) {
         self.before_last = self.reference.end();
-        self.reference = with;
+        let states = std::mem::replace(&mut self.reference, with).states;
+        self.note_states(states);
         self.pending.clear();
         self.held = false;
     }
@@ -696,7 +715,7 @@ impl World {
 }
 
 /// The state records, by their keys.
-pub(crate) fn states_of(store: &Store) -> BTreeMap<u8, Vec<u8>> {
+pub(crate) fn states_of(store: &Store) -> StateRecords {
     let states = store.states(StateSpace::Settings, b"");
     let states = states.iter();
     states
