@@ -461,6 +461,45 @@ fn each_segment_is_named_with_its_events_and_with_what_is_wrong() {
     assert_eq!(found(&longer), expected(Some(2)));
 }
 
+/// The search for the next unit goes on behind what is read at once.
+#[test]
+fn what_stands_behind_a_long_damaged_unit_is_found() {
+    let disk = MemoryDisk::new();
+    let options = LogOptions {
+        segment_size_bytes: 8 * 1024 * 1024,
+        ..LogOptions::default()
+    };
+    let host = Arc::new(SimulatedHost::new(7));
+    let mut opened = Log::open(Arc::new(disk.clone()), host, options, true).unwrap();
+    let mut begins = Vec::new();
+    for (events, len) in [(2, 50), (900, 8_000), (5, 50), (5, 50)] {
+        begins.push((opened.log.end().0, opened.log.place().offset));
+        let next = unit(&opened.log, opened.log.end(), events, len);
+        opened.writer.commit(next, 5).unwrap();
+    }
+    opened.log.shared.write_floor(false).unwrap();
+    let end = opened.log.end();
+    drop(opened);
+    let [_, (first, from), (behind, to), _] = begins[..] else {
+        panic!("{begins:?}");
+    };
+    assert!(to - from > 3 * 1024 * 1024);
+    let inspect = |disk: &MemoryDisk| {
+        let disk: Arc<dyn Disk> = Arc::new(disk.snapshot());
+        Log::inspect(&disk, &mut |_| ()).unwrap()
+    };
+    // Its records are found by themselves.
+    flip(&disk, 0, from + 20);
+    let found = inspect(&disk);
+    assert_eq!((found.lost.len(), found.end), (0, end), "{found}");
+    let all = usize::try_from(to - from).unwrap();
+    disk.corrupt(&name_of(0), from.into(), &vec![0; all])
+        .unwrap();
+    let found = inspect(&disk);
+    assert_eq!(positions(&found.lost), from_to(first..behind), "{found}");
+    assert_eq!(found.end, end);
+}
+
 /// What a disk does not give at all, it does not give in pieces of 4 KiB.
 #[test]
 fn a_piece_that_cannot_be_read_costs_what_is_in_it_and_all_else_is_served() {
