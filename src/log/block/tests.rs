@@ -71,9 +71,18 @@ impl Offsets for Listed {
 prop_compose! {
     /// Segments of up to three pages, with removed events here and there, and in long runs.
     fn segments()(
-        events in prop_oneof![1..300usize, Just(4_096), Just(8_192), 8_150..8_250usize, 9_000..10_000usize],
+        events in prop_oneof![
+            1..300usize,
+            Just(4_096),
+            Just(8_192),
+            8_150..8_250usize,
+            9_000..10_000usize,
+        ],
         lens in prop::collection::vec(1..400u32, 50),
-        removed in prop::collection::vec((0..10_000usize, prop_oneof![1..5usize, 1..6_000usize]), 0..4),
+        removed in prop::collection::vec(
+            (0..10_000usize, prop_oneof![1..5usize, 1..6_000usize]),
+            0..4,
+        ),
         growing: bool,
     ) -> Listed {
         let (mut offset, mut offsets) = (48, Vec::new());
@@ -144,7 +153,11 @@ proptest! {
     #[test]
     fn a_range_is_planned_up_to_what_ends_in_front_of_its_end(
         mut segment in segments(),
-        (start, len, room) in (0..10_000usize, prop_oneof![1..10usize, 1..9_000usize], 0..600_000u32),
+        (start, len, room) in (
+            0..10_000usize,
+            prop_oneof![1..10usize, 1..9_000usize],
+            0..600_000u32,
+        ),
     ) {
         segment.offsets.retain(|offset| *offset > 0);
         prop_assume!(!segment.offsets.is_empty());
@@ -152,7 +165,8 @@ proptest! {
         let (name, file) = file();
         let (first, range) = (segment.offsets[start], start..start + len);
         for end in [first + room, segment.limit_from(start + 1), segment.limit_from(start + 2)] {
-            let plan = BlockPlan::of_range(&segment, range.clone(), end, (&name, &file), Position(5));
+            let (range, file) = (range.clone(), (&name, &file));
+            let plan = BlockPlan::of_range(&segment, range.clone(), end, file, Position(5));
             let plan = plan.unwrap();
             let within = |index: &usize| segment.limit_from(index + 1) <= end;
             let there = start..range.end.min(segment.events());

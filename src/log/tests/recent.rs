@@ -113,7 +113,9 @@ proptest! {
                 Step::ForgetAllBut(kept) => {
                     let position = end.saturating_sub(kept);
                     recent.forget_before(Position(position));
-                    held.retain(|(first, records, _)| first + u64::try_from(*records).unwrap() > position);
+                    let wide = |records: usize| u64::try_from(records).unwrap();
+                    let end_of = |(first, records, _): &Held| first + wide(*records);
+                    held.retain(|unit| end_of(unit) > position);
                 }
             }
             check(&recent, &held, end);

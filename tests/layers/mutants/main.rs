@@ -6,8 +6,8 @@
 //!
 //! PACKAGE is a copy of the lower layers, which is changed; FILTER says which tests of its library
 //! count. What they do not notice is tried with tests of WHOLE, a copy of everything. In OUT there
-//! will be lists, each line a change: `caught`, `timeout` (an endless loop), `above` (noticed by the
-//! whole), `missed`, and `left_out`: what could not be compiled so, and is for cargo-mutants itself.
+//! will be lists, each line a change: `caught`, `timeout` (an endless loop), `above` (the whole has
+//! noticed it), `missed`, and `left_out`: what is for cargo-mutants itself, for it did not compile.
 
 mod run;
 mod weave;

@@ -58,7 +58,9 @@ impl Program<'_> {
     fn run(&self, tests: &[&str], takes_s: f64, environment: &[(&str, &str)]) -> (Outcome, f64) {
         let cpu_s_max = (CPU_S_MAX + 4.0 * takes_s).ceil();
         let script = format!(
-            "ulimit -t {cpu_s_max}; TIMEFORMAT=%U; time timeout -k 5 {WALL_S_MAX} \"$@\" 2>/dev/null"
+            "ulimit -t {cpu_s_max}
+            TIMEFORMAT=%U
+            time timeout -k 5 {WALL_S_MAX} \"$@\" 2>/dev/null"
         );
         let output = Command::new("bash")
             .args(["-c", &script, "bash"])
