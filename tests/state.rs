@@ -283,11 +283,23 @@ fn the_state_file_of_two_generations_is_kept_and_no_other() {
     assert!((1..=2).contains(&files.len()), "{files:?}");
 }
 
+/// What is committed in front of a named request.
+#[derive(Clone, Copy, Debug)]
+enum InFront {
+    Nothing,
+    AnEvent,
+    AnEventInTheSameCommit,
+}
+
 /// The store was opened behind a named request without events, at whose position the table begins
 /// that is lost.
 #[test]
 fn a_named_request_without_events_is_known_where_its_table_was_made_again() {
-    for first in [0, 1] {
+    for in_front in [
+        InFront::Nothing,
+        InFront::AnEvent,
+        InFront::AnEventInTheSameCommit,
+    ] {
         let disk = MemoryDisk::new();
         let mut options = options();
         options.index_flush_events = 1;
@@ -298,8 +310,10 @@ fn a_named_request_without_events_is_known_where_its_table_was_made_again() {
         };
         let one = |id| Append::to(stream("a"), ExpectedRevision::Any, [event(id)]);
         let store = open_with(&disk, options.clone());
-        if first == 1 {
-            store.append(one(1)).unwrap();
+        match in_front {
+            InFront::Nothing => {}
+            InFront::AnEvent => drop(store.append(one(1)).unwrap()),
+            InFront::AnEventInTheSameCommit => store.submit(one(1), |answer| drop(answer.unwrap())),
         }
         assert!(!store.append(named()).unwrap().repeated);
         store.close().unwrap();
@@ -314,7 +328,8 @@ fn a_named_request_without_events_is_known_where_its_table_was_made_again() {
         store.maintain().unwrap();
         drop(store);
         let store = open_with(&disk, options);
-        assert!(store.append(named()).unwrap().repeated, "{first}");
+        let repeated = store.append(named()).unwrap().repeated;
+        assert!(repeated, "{in_front:?}");
     }
 }
 

@@ -171,8 +171,8 @@ impl Shared {
             let unit = walker.unit(&expected)?;
             let unit = unit.map_err(|error| StorageError::damaged(&stretch.name, offset, error))?;
             expected = unit.expected();
-            let is_behind = unit.header.first_position >= from;
-            if is_behind || unit.end > from {
+            // What it ends with may stand at the position: a named request without events.
+            if unit.end >= from {
                 visit(Unit {
                     header: unit.header,
                     trailer: unit.trailer,

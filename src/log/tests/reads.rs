@@ -492,16 +492,15 @@ fn units_are_shown_from_the_one_that_holds_a_position() {
     for from in (0..=sample.end()).step_by(101).chain(behind).map(at) {
         let units = sample.units.iter();
         let units = units.map(|(first, events, _)| (*first, *events));
-        let holds =
-            |(first, events): &(Position, u64)| *first >= from || first.plus(*events) > from;
+        let holds = |(first, events): &(Position, u64)| first.plus(*events) >= from;
         let expected: Vec<_> = units.filter(holds).collect();
         let mut shown = Vec::new();
         log.units(from, &mut |unit| note(&unit, &mut shown))
             .unwrap();
         assert_eq!(shown, expected, "{from}");
-        // Here the units without events at the very start may be left out.
+        // Here those in front of the position's event may be left out.
         let with_events = |mut units: Vec<(Position, u64)>| {
-            units.retain(|(_, events)| *events > 0);
+            units.retain(|(first, events)| first.plus(*events) > from);
             units
         };
         let mut shown = Vec::new();
