@@ -3,7 +3,7 @@
 # other, runs the tests of the lower layers that pass by it and, where they notice nothing, simulated
 # lives (ANNAL_SIM_SEEDS of them, 300) and repairs, and says which changes nobody noticed.
 #
-#     tests/layers/mutants.sh                         all of format and log: about 2,800 changes
+#     tests/layers/mutants.sh                         all of format and log: about 2,900 changes
 #     tests/layers/mutants.sh src/log/recovery.rs     those of one file, or of several
 #
 # Needs cargo-mutants, which says what there is to change: cargo install cargo-mutants --locked.
