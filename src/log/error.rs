@@ -68,9 +68,14 @@ impl StorageError {
         }
     }
 
-    /// Whether bytes that are there cannot be read, as those of a bad sector.
-    pub(crate) fn is_of_reading(&self) -> bool {
-        matches!(self, Self::Io { operation, .. } if *operation == "read")
+    /// Whether something is damaged or missing, or cannot be read, as a bad sector: the rest may be
+    /// whole.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Damaged { .. } | Self::Missing { .. } => true,
+            Self::Io { operation, .. } => *operation == "read",
+            Self::Full(_) | Self::Poisoned(_) | Self::Closed | Self::ReadOnly => false,
+        }
     }
 
     /// Whether the disk has no space left: then the same may succeed later.
@@ -124,17 +129,6 @@ pub(crate) enum LogOpenError {
     /// The operating system refused.
     #[error("{0}")]
     Storage(StorageError),
-}
-
-impl LogOpenError {
-    /// Whether something of the log is damaged, missing, or cannot be read: the rest may be whole.
-    pub(crate) fn damage(&self) -> Option<&StorageError> {
-        match self {
-            Self::Damaged(error) => Some(error),
-            Self::Storage(error) => error.is_of_reading().then_some(error),
-            Self::NotFound | Self::Locked | Self::NewerFormat(_) => None,
-        }
-    }
 }
 
 impl From<StorageError> for LogOpenError {

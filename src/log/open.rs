@@ -66,7 +66,9 @@ pub(super) fn open(
         files = list(&*disk)?;
     }
     let mut survey = match survey(&*disk, &files, true) {
-        Err(error) if options.read_only && error.damage().is_some() => {
+        Err(LogOpenError::Damaged(refused) | LogOpenError::Storage(refused))
+            if options.read_only && refused.is_damage() =>
+        {
             salvage::survey(&*disk, &files)?
         }
         other => other?,

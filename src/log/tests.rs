@@ -21,10 +21,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::disk::{MemoryDisk, SimulatedHost, Unsynced};
+use crate::disk::{Disk, MemoryDisk, SimulatedHost, Unsynced};
 use crate::format::record::{Record, payload_checksum};
 use crate::format::unit::AppendEntry;
-use crate::log::{Log, LogOptions, Opened, StorageError, UnitBuffer};
+use crate::log::{Log, LogOptions, LogVerification, Opened, StorageError, UnitBuffer};
 use crate::model::{EventType, NewEvent, Position, Revision, StreamName, Timestamp};
 
 fn options() -> LogOptions {
@@ -106,6 +106,20 @@ fn shown(log: &Log, range: Range<Position>, len: u64) -> Vec<u64> {
             found.push(event.position.0);
         }
     }
+}
+
+/// The files whose names begin so, in order.
+fn names(disk: &dyn Disk, prefix: &str) -> Vec<String> {
+    let all = disk.list().unwrap().into_iter().map(|(name, _)| name);
+    let mut names: Vec<_> = all.filter(|name| name.starts_with(prefix)).collect();
+    names.sort();
+    names
+}
+
+/// What an inspection finds of a disk as it is now.
+fn inspect(disk: &MemoryDisk) -> LogVerification {
+    let disk: Arc<dyn Disk> = Arc::new(disk.snapshot());
+    Log::inspect(&disk, &mut |_| ()).unwrap()
 }
 
 /// Reads everything and checks it.

@@ -260,10 +260,15 @@ pub(super) fn inspect(
     let files = listed.map_err(|error| StorageError::io("list", "the data directory", error))?;
     let mut found = match survey(&**disk, &files, false) {
         Ok(survey) => of_survey(disk, &survey, progress),
-        Err(error) => LogVerification {
-            refused: Some(error.damage().ok_or(error.clone())?.clone()),
-            ..LogVerification::default()
-        },
+        Err(LogOpenError::Damaged(refused) | LogOpenError::Storage(refused))
+            if refused.is_damage() =>
+        {
+            LogVerification {
+                refused: Some(refused),
+                ..LogVerification::default()
+            }
+        }
+        Err(error) => return Err(error),
     };
     if !found.is_whole() {
         let examined = examine(&**disk, &files)?;

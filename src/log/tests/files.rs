@@ -14,6 +14,7 @@ use crate::log::chunk::{Chunk, Run};
 use crate::log::file::{create_new, read_file, write_new};
 use crate::log::manifest::Manifest;
 use crate::log::segment::open_segment;
+use crate::log::tests::names;
 use crate::log::{Log, LogOptions, StorageError};
 use crate::model::{Position, StoreId};
 
@@ -62,13 +63,6 @@ fn table(id: u32) -> TableEntry {
         len_bytes: 0,
         digest: [0; 32],
     }
-}
-
-fn names(disk: &dyn Disk, prefix: &str) -> Vec<String> {
-    let all = disk.list().unwrap().into_iter().map(|(name, _)| name);
-    let mut names: Vec<_> = all.filter(|name| name.starts_with(prefix)).collect();
-    names.sort();
-    names
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::disk::{Disk, Fault, MemoryDisk, Operation, ProbeDisk, SimulatedHost};
-use crate::log::tests::{check, unit};
+use crate::log::tests::{append, check, unit};
 use crate::log::writer::ZERO_STEP_BYTES;
 use crate::log::{Log, LogOptions, Opened, StorageError};
 use crate::model::Position;
@@ -20,19 +20,14 @@ fn open(disk: Arc<dyn Disk>) -> Opened {
     Log::open(disk, Arc::new(SimulatedHost::new(7)), options, true).unwrap()
 }
 
-fn commit(opened: &mut Opened, events: u64) -> Result<Position, StorageError> {
-    let next = unit(&opened.log, opened.log.end(), events, LEN);
-    opened.writer.commit(next, 5)
-}
-
 #[test]
 fn a_unit_without_room_is_held_and_written_when_there_is_some() {
     let disk = MemoryDisk::new();
     let mut opened = open(Arc::new(disk.clone()));
-    let end = commit(&mut opened, 5).unwrap();
+    let end = append(&mut opened, 5, LEN).unwrap();
     disk.set_capacity(0);
     assert!(matches!(
-        commit(&mut opened, 50),
+        append(&mut opened, 50, LEN),
         Err(StorageError::Full(_))
     ));
     assert!(matches!(opened.writer.retry(), Err(StorageError::Full(_))));
@@ -46,7 +41,7 @@ fn a_unit_without_room_is_held_and_written_when_there_is_some() {
         "there is none any more"
     );
     check(&opened.log, end, LEN);
-    let end = commit(&mut opened, 3).unwrap();
+    let end = append(&mut opened, 3, LEN).unwrap();
     drop(opened);
     check(&open(Arc::new(disk)).log, end, LEN);
 }
@@ -57,11 +52,11 @@ fn while_a_unit_is_held_no_other_is_taken() {
     let mut opened = open(Arc::new(disk.clone()));
     disk.set_capacity(0);
     assert!(matches!(
-        commit(&mut opened, 50),
+        append(&mut opened, 50, LEN),
         Err(StorageError::Full(_))
     ));
     assert!(matches!(
-        commit(&mut opened, 1),
+        append(&mut opened, 1, LEN),
         Err(StorageError::Damaged { .. })
     ));
     disk.set_capacity(u64::MAX);
@@ -78,11 +73,11 @@ fn a_failure_of_another_kind_ends_the_writing() {
         let mut opened = open(Arc::new(probe.clone()));
         probe.fail(Fault::at(operation).named("segment"));
         assert!(matches!(
-            commit(&mut opened, 5),
+            append(&mut opened, 5, LEN),
             Err(StorageError::Io { .. })
         ));
         assert!(matches!(
-            commit(&mut opened, 5),
+            append(&mut opened, 5, LEN),
             Err(StorageError::Poisoned(_))
         ));
     }
@@ -91,12 +86,12 @@ fn a_failure_of_another_kind_ends_the_writing() {
     let mut opened = open(Arc::new(probe.clone()));
     probe.fail(Fault::at(Operation::Sync).error(io::ErrorKind::StorageFull));
     assert!(matches!(
-        commit(&mut opened, 5),
+        append(&mut opened, 5, LEN),
         Err(StorageError::Io { .. })
     ));
     assert!(matches!(opened.writer.retry(), Ok(Position(0))));
     assert!(matches!(
-        commit(&mut opened, 5),
+        append(&mut opened, 5, LEN),
         Err(StorageError::Poisoned(_))
     ));
 }
@@ -109,7 +104,7 @@ fn a_new_segment_without_room_is_begun_again_unless_the_manifest_is_in_doubt() {
         let probe = ProbeDisk::new(Arc::new(disk.clone()));
         let mut opened = open(Arc::new(probe.clone()));
         while opened.log.place().offset < 50 * 1024 {
-            commit(&mut opened, 20).unwrap();
+            append(&mut opened, 20, LEN).unwrap();
         }
         let fault = Fault::at(operation).error(io::ErrorKind::StorageFull);
         probe.fail(match goes_on {
@@ -118,7 +113,7 @@ fn a_new_segment_without_room_is_begun_again_unless_the_manifest_is_in_doubt() {
             false => fault.after(1),
         });
         let refused = loop {
-            if let Err(refused) = commit(&mut opened, 60) {
+            if let Err(refused) = append(&mut opened, 60, LEN) {
                 break refused;
             }
         };
@@ -130,7 +125,7 @@ fn a_new_segment_without_room_is_begun_again_unless_the_manifest_is_in_doubt() {
         );
         let again = opened.writer.retry();
         assert_eq!(again.unwrap(), opened.log.end());
-        assert_eq!(commit(&mut opened, 1).is_ok(), goes_on);
+        assert_eq!(append(&mut opened, 1, LEN).is_ok(), goes_on);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::format::floor::Floor;
 use crate::format::footer::{CreatedRange, Mark};
 use crate::format::manifest::SealedSegment;
 use crate::format::segment::HEADER_LEN_BYTES;
-use crate::log::tests::{check, unit};
+use crate::log::tests::{check, inspect, names, unit};
 use crate::log::{Log, LogOpenError, LogOptions, Opened, StorageError};
 use crate::model::Position;
 
@@ -24,16 +24,6 @@ fn open_with(
 
 fn open(disk: &MemoryDisk) -> Result<Opened, LogOpenError> {
     open_with(Arc::new(disk.clone()), LogOptions::default(), true)
-}
-
-fn names(disk: &MemoryDisk, prefix: &str) -> Vec<String> {
-    let files = disk.list().unwrap().into_iter();
-    let mut names: Vec<String> = files
-        .map(|(name, _)| name)
-        .filter(|name| name.starts_with(prefix))
-        .collect();
-    names.sort();
-    names
 }
 
 fn commit(opened: &mut Opened, events: u64) -> Position {
@@ -108,8 +98,7 @@ fn what_is_asked_of_a_new_log_is_brought_within_its_limits() {
 fn a_new_log_is_whole_and_its_floor_lies_at_its_start() {
     let disk = MemoryDisk::new();
     drop(open(&disk).unwrap());
-    let shown: Arc<dyn Disk> = Arc::new(disk.clone());
-    let found = Log::inspect(&shown, &mut |_| ()).unwrap();
+    let found = inspect(&disk);
     assert!(found.is_whole(), "{found}");
     let floor = Floor::decode(&disk.map("floor").unwrap()).unwrap();
     let place = (floor.end.segment, floor.end.offset);

@@ -11,7 +11,7 @@ use crate::disk::{Disk, Fault, MemoryDisk, Operation, ProbeDisk, ReadOnlyDisk, S
 use crate::format::segment::HEADER_LEN_BYTES;
 use crate::format::unit::{AppendEntry, HEADER_LEN, RequestEntry, StateRecord};
 use crate::log::salvage::mend;
-use crate::log::tests::{data, shown, unit};
+use crate::log::tests::{data, inspect, names, shown, unit};
 use crate::log::{
     FileFinding, FileRole, Log, LogOpenError, LogOptions, LostRange, Opened, StorageError,
 };
@@ -163,8 +163,7 @@ impl Sample {
     fn check(&self, what: &str, lost: &BTreeSet<u64>, damage: impl FnOnce(&MemoryDisk)) {
         let disk = self.disk.snapshot();
         damage(&disk);
-        let shown: Arc<dyn Disk> = Arc::new(disk.snapshot());
-        let found = Log::inspect(&shown, &mut |_| ()).unwrap();
+        let found = inspect(&disk);
         assert!(!found.is_whole(), "{what}");
         assert_eq!(positions(&found.lost), *lost, "{what}\n{found}");
         assert_eq!(found.lost_events(), u64::try_from(lost.len()).unwrap());
@@ -197,7 +196,7 @@ impl Sample {
     }
 
     fn check_mending(&self, what: &str, lost: &BTreeSet<u64>, disk: MemoryDisk) {
-        let before: Vec<String> = names(&disk);
+        let before: Vec<String> = names(&disk, "");
         let host = SimulatedHost::new(9);
         let report = |lost: usize| {
             vec![(
@@ -223,8 +222,7 @@ impl Sample {
                 "{what}: {name}"
             );
         }
-        let shown: Arc<dyn Disk> = Arc::new(disk.snapshot());
-        let found = Log::inspect(&shown, &mut |_| ()).unwrap();
+        let found = inspect(&disk);
         let is_table = |file: &FileFinding| file.role == FileRole::Table;
         let damaged = found.files.iter().filter(|file| file.damage.is_some());
         assert!(damaged.clone().all(is_table), "{what}: {found}");
@@ -251,11 +249,6 @@ impl Sample {
             [left, (self.end..self.end + 3).collect()].concat()
         );
     }
-}
-
-fn names(disk: &MemoryDisk) -> Vec<String> {
-    let files = disk.list().unwrap().into_iter();
-    files.map(|(name, _)| name).collect()
 }
 
 fn positions(lost: &[LostRange]) -> BTreeSet<u64> {
@@ -397,18 +390,13 @@ fn the_small_files_cost_no_event() {
     let sample = Sample::new(9);
     let none = BTreeSet::new();
     sample.check("the floor", &none, |disk| disk.destroy("floor").unwrap());
-    let manifests = |disk: &MemoryDisk| {
-        let all = names(disk).into_iter();
-        all.filter(|name| name.starts_with("manifest"))
-            .collect::<Vec<_>>()
-    };
     sample.check("the manifests", &none, |disk| {
-        for name in manifests(disk) {
+        for name in names(disk, "manifest") {
             disk.destroy(&name).unwrap();
         }
     });
     sample.check("the newest manifest", &none, |disk| {
-        let newest = manifests(disk).into_iter().max().unwrap();
+        let newest = names(disk, "manifest").into_iter().max().unwrap();
         let len = disk.open(&newest).unwrap().len().unwrap();
         disk.flip_bit(&newest, 8 * 30).unwrap();
         disk.flip_bit(&newest, 8 * (len / 2 + 30)).unwrap();
@@ -416,7 +404,7 @@ fn the_small_files_cost_no_event() {
     // Without a manifest a segment that is not there is missed all the same.
     let lost = sample.touched(1, 0, u32::MAX);
     sample.check("the manifests and a segment", &lost, |disk| {
-        for name in manifests(disk) {
+        for name in names(disk, "manifest") {
             disk.destroy(&name).unwrap();
         }
         disk.destroy(&name_of(1)).unwrap();
@@ -427,8 +415,7 @@ fn the_small_files_cost_no_event() {
 fn each_segment_is_named_with_its_events_and_with_what_is_wrong() {
     let sample = Sample::new(3);
     let found = |disk: &MemoryDisk| -> Vec<_> {
-        let disk: Arc<dyn Disk> = Arc::new(disk.snapshot());
-        let files = Log::inspect(&disk, &mut |_| ()).unwrap().files.into_iter();
+        let files = inspect(disk).files.into_iter();
         let segments = files.filter(|file| file.role == FileRole::Segment);
         let told =
             |file: FileFinding| (file.file, file.first.0, file.events, file.damage.is_some());
@@ -484,10 +471,6 @@ fn what_stands_behind_a_long_damaged_unit_is_found() {
         panic!("{begins:?}");
     };
     assert!(to - from > 3 * 1024 * 1024);
-    let inspect = |disk: &MemoryDisk| {
-        let disk: Arc<dyn Disk> = Arc::new(disk.snapshot());
-        Log::inspect(&disk, &mut |_| ()).unwrap()
-    };
     // Its records are found by themselves.
     flip(&disk, 0, from + 20);
     let found = inspect(&disk);
@@ -613,7 +596,6 @@ fn what_is_lost_is_said_in_words() {
     let position = (1..8).find(|at| data(*at, LEN).len() > 2).unwrap();
     let (offset, len) = unit.records[usize::try_from(position).unwrap()];
     flip(&sample.disk, 0, offset + len - 2);
-    let disk: Arc<dyn Disk> = Arc::new(sample.disk.clone());
-    let found = Log::inspect(&disk, &mut |_| ()).unwrap();
+    let found = inspect(&sample.disk);
     assert_eq!(found.lost[0].streams, ["some-stream"]);
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::disk::{Disk, MemoryDisk, SimulatedHost, Unsynced};
 use crate::format::state::KnownRequest;
 use crate::format::unit::{AppendEntry, RequestEntry, StateRecord};
-use crate::log::tests::unit;
+use crate::log::tests::{append, unit};
 use crate::log::{Log, LogOptions, Opened, UnitBuffer};
 use crate::model::Position;
 
@@ -496,19 +496,15 @@ fn checkpoints_of_a_segment_are_counted_and_end_with_its_sealing() {
         let checkpoint = opened.log.manifest().current().checkpoint;
         checkpoint.map(|named| (named.place.segment, named.number))
     };
-    let append = |opened: &mut Opened, events| {
-        let next = unit(&opened.log, opened.log.end(), events, LEN);
-        opened.writer.commit(next, 5).unwrap();
-    };
     for number in 0..3 {
-        append(&mut opened, 3);
+        append(&mut opened, 3, LEN).unwrap();
         checkpoint(&opened.log);
         assert_eq!(named(&opened), Some((0, number)));
         opened.log.keeper_step().unwrap();
     }
     while opened.log.manifest().current().sealed.is_empty() {
         assert_eq!(named(&opened), Some((0, 2)));
-        append(&mut opened, 100);
+        append(&mut opened, 100, LEN).unwrap();
         opened.log.keeper_step().unwrap();
     }
     assert_eq!(named(&opened), None);

@@ -6,7 +6,7 @@ use crate::disk::{Disk, MemoryDisk, SimulatedHost};
 use crate::format::manifest::TableEntry;
 use crate::format::names::FileName;
 use crate::format::unit::StateRecord;
-use crate::log::tests::unit;
+use crate::log::tests::{inspect, unit};
 use crate::log::{FileFinding, FileRole, Log, LogOptions, LogVerification, Opened};
 use crate::model::Position;
 
@@ -52,11 +52,6 @@ fn disk() -> MemoryDisk {
     let Opened { log, writer, .. } = opened;
     writer.close(&log).unwrap();
     disk
-}
-
-fn inspect(disk: &MemoryDisk) -> LogVerification {
-    let disk: Arc<dyn Disk> = Arc::new(disk.snapshot());
-    Log::inspect(&disk, &mut |_| ()).unwrap()
 }
 
 fn of_role(found: &LogVerification, role: FileRole) -> &FileFinding {

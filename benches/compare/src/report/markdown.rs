@@ -30,20 +30,20 @@ pub fn tables(facts: &Facts, samples: &[Sample]) -> String {
             let _infallible = write!(text, "\n{title}\n\n{}", table.text());
         }
     };
-    let serving = compared(&lines(SERVERS, samples), &SERVING, LIMIT);
+    let [servers, engines] = [SERVERS, EMBEDDED].map(|rows| lines(rows, samples));
+    let serving = compared(&servers, &SERVING, LIMIT);
     section(
         "Servers (medians of the rounds; ratios within a round, smallest and largest):",
         serving,
     );
-    let embedded = compared(&lines(EMBEDDED, samples), &IN_PROCESS, RAW_LOG);
+    let embedded = compared(&engines, &IN_PROCESS, RAW_LOG);
     section(
         "Engines within the program, one thread, events of 256 bytes:",
         embedded,
     );
-    let all = [SERVERS, EMBEDDED].map(|rows| lines(rows, samples));
     section(
         "Where Annal wants to stand, and whether it does:",
-        goals::table(&all.concat()),
+        goals::table(&[servers, engines].concat()),
     );
     section(
         "Latencies in microseconds, and processors (100 % is one core):",
