@@ -181,8 +181,6 @@ fn main() {
         let program = build(whole, &which).expect("it was built for the lower layers");
         (program, filter)
     });
-    let programs = programs.each_ref();
-    let programs = programs.map(|(program, filter)| (program.as_path(), *filter));
     run::above(&programs, whole, out, &woven);
 }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,7 +39,6 @@ struct Test {
 struct Program<'a> {
     path: &'a Path,
     root: &'a Path,
-    threads: &'a str,
 }
 
 impl Program<'_> {
@@ -65,7 +64,7 @@ impl Program<'_> {
         let output = Command::new("bash")
             .args(["-c", &script, "bash"])
             .arg(self.path)
-            .args(["--exact", self.threads])
+            .args(["--exact", "--test-threads=1"])
             .args(tests)
             .envs(environment.iter().copied())
             .current_dir(self.root)
@@ -85,20 +84,15 @@ impl Program<'_> {
         (outcome, took_s.unwrap_or(UNKNOWN_S))
     }
 
-    /// Runs a test by itself without any change.
-    fn look(&self, name: String, reached: &Path) -> Test {
-        let reached_text = reached.to_str().unwrap();
-        let reached_at = [("MUTANT_REACHED", reached_text)];
-        let (outcome, takes_s) = self.run(&[&name], UNKNOWN_S, &reached_at);
-        assert_eq!(outcome, Outcome::Passed, "{name}");
+    /// Runs tests without any change: how much of a processor they take, and what they pass by.
+    fn look(&self, names: &[&str], reached: &Path) -> (f64, BTreeSet<u32>) {
+        let reached_at = [("MUTANT_REACHED", reached.to_str().unwrap())];
+        let (outcome, takes_s) = self.run(names, UNKNOWN_S, &reached_at);
+        assert_eq!(outcome, Outcome::Passed, "{names:?}");
         let numbers = fs::read_to_string(reached).unwrap_or_default();
-        let reaches = numbers.lines().map(|line| line.parse().unwrap()).collect();
         let _ = fs::remove_file(reached);
-        Test {
-            name,
-            takes_s,
-            reaches,
-        }
+        let reaches = numbers.lines().map(|line| line.parse().unwrap());
+        (takes_s, reaches.collect())
     }
 
     fn notice(&self, change: &Change, tests: &[Test]) -> Outcome {
@@ -142,16 +136,16 @@ fn each<T: Sync>(items: &[T], work: impl Fn(usize, &T) + Sync) {
 }
 
 pub fn run(path: &Path, root: &Path, out: &Path, filters: &[String], changes: &[&Change]) {
-    let program = Program {
-        path,
-        root,
-        threads: "--test-threads=1",
-    };
+    let program = Program { path, root };
     let names = program.list(filters);
     let tests = Mutex::new(Vec::new());
     each(&names, |at, name| {
-        let test = program.look(name.clone(), &out.join(format!("reached-{at}")));
-        tests.lock().unwrap().push(test);
+        let (takes_s, reaches) = program.look(&[name], &out.join(format!("reached-{at}")));
+        tests.lock().unwrap().push(Test {
+            name: name.clone(),
+            takes_s,
+            reaches,
+        });
     });
     let mut tests = tests.into_inner().unwrap();
     tests.sort_by(|one, other| one.takes_s.total_cmp(&other.takes_s));
@@ -179,40 +173,32 @@ struct Whole<'a> {
 
 impl<'a> Whole<'a> {
     fn look(path: &'a Path, root: &'a Path, filter: &str, reached: &Path) -> Self {
-        let program = Program {
-            path,
-            root,
-            threads: "--nocapture",
-        };
-        let mut whole = Self {
-            names: program.list(&[filter.to_owned()]),
+        let program = Program { path, root };
+        let names = program.list(&[filter.to_owned()]);
+        let (takes_s, reaches) =
+            program.look(&Vec::from_iter(names.iter().map(|it| &**it)), reached);
+        Self {
             program,
-            takes_s: UNKNOWN_S,
-            reaches: BTreeSet::new(),
-        };
-        let (outcome, takes_s) = whole.run(("MUTANT_REACHED", reached.to_str().unwrap()));
-        assert_eq!(outcome, Outcome::Passed, "{filter}");
-        let numbers = fs::read_to_string(reached).unwrap();
-        let _ = fs::remove_file(reached);
-        whole.takes_s = takes_s;
-        whole.reaches = numbers.lines().map(|line| line.parse().unwrap()).collect();
-        whole
-    }
-
-    fn run(&self, on: (&str, &str)) -> (Outcome, f64) {
-        let names: Vec<&str> = self.names.iter().map(|name| &**name).collect();
-        self.program.run(&names, self.takes_s, &[on])
+            names,
+            takes_s,
+            reaches,
+        }
     }
 
     fn notices(&self, change: &Change) -> bool {
         let number = change.number.to_string();
-        self.reaches.contains(&change.number) && self.run(("MUTANT", &number)).0 != Outcome::Passed
+        let names: Vec<&str> = self.names.iter().map(|name| &**name).collect();
+        let run = || {
+            self.program
+                .run(&names, self.takes_s, &[("MUTANT", &number)])
+        };
+        self.reaches.contains(&change.number) && run().0 != Outcome::Passed
     }
 }
 
 /// Tries what no test of the lower layers has noticed with tests of the whole store: programs, and
 /// which tests of each. What these notice goes from `missed` to `above`.
-pub fn above(programs: &[(&Path, &str)], root: &Path, out: &Path, changes: &[&Change]) {
+pub fn above(programs: &[(PathBuf, &str)], root: &Path, out: &Path, changes: &[&Change]) {
     let reached = out.join("reached");
     let wholes: Vec<Whole<'_>> = programs
         .iter()
