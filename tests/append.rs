@@ -192,6 +192,28 @@ fn a_retry_is_recognised_while_the_first_is_being_written_and_what_it_checks_cha
     assert_eq!(all(&store).len(), 3);
 }
 
+/// Where one id was written twice, the last event counts, though the first was known before.
+#[test]
+fn a_retry_is_recognised_by_the_last_event_with_its_id() {
+    let (_, store) = memory();
+    store.append(any("a", [1, 2])).unwrap();
+    let (answers, received) = mpsc::channel();
+    let submit = |append| {
+        let answers = answers.clone();
+        store.submit(append, move |answer| answers.send(answer).unwrap());
+    };
+    submit(at("a", ExpectedRevision::Exactly(Revision(1)), [2]));
+    submit(any("a", [2]));
+    submit(any("a", [1, 2]));
+    store.maintain().unwrap();
+    let answers: Vec<Receipt> = received.try_iter().map(Result::unwrap).collect();
+    let repeated = answers.iter().filter(|receipt| receipt.repeated).count();
+    assert_eq!((answers.len(), repeated), (3, 2));
+    for receipt in answers {
+        assert_eq!(receipt.last, Some(Position(2)));
+    }
+}
+
 #[test]
 fn a_refused_append_leaves_no_trace() {
     let (disk, store) = memory();

@@ -135,6 +135,34 @@ fn a_refusal_says_nothing_that_is_not_durable() {
     }
 }
 
+/// The stream is deleted as far as the disk knows; that it exists again is only staged.
+#[test]
+fn a_retry_is_told_of_when_what_makes_it_one_is_durable() {
+    for fails in [false, true] {
+        let Setup { probe, store, .. } = setup(manual());
+        let first = store.append(append("a", 1)).unwrap();
+        let delete = Append::delete(stream("a"), ExpectedRevision::Any);
+        store.append(delete).unwrap();
+        let (answers, received) = mpsc::channel();
+        submit(&store, &answers, append("a", 2));
+        let (retried, told) = mpsc::channel();
+        submit(&store, &retried, at("a", ExpectedRevision::StreamExists, 1));
+        assert!(told.try_recv().is_err(), "it is told before its grounds");
+        if fails {
+            probe.fail(Fault::at(Operation::Sync));
+        }
+        let _ends_where_it_fails = store.maintain();
+        match (next(&received), next(&told)) {
+            (Ok(_), Ok(again)) if !fails => {
+                assert!(again.repeated);
+                assert_eq!(again.first, first.first);
+            }
+            (Err(AppendError::Unknown(_)), Err(AppendError::Storage(_))) if fails => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 #[test]
 fn a_full_disk_answers_the_appends_that_wait_for_the_index() {
     let mut options = StoreOptions::default();

@@ -20,7 +20,8 @@ use crate::index::{Posting, StageGuard, Staged, StreamEntry};
 use crate::log::UnitBuffer;
 use crate::model::Receipt;
 use crate::model::{
-    ContentType, EventType, NewEvent, Position, Revision, StreamMetadata, StreamName, Timestamp,
+    ContentType, EventType, ExpectedRevision, NewEvent, Position, Revision, StreamMetadata,
+    StreamName, Timestamp,
 };
 
 /// The most bytes of metadata that the store writes for one append, to bring deleted streams back.
@@ -166,16 +167,21 @@ fn judge_all<'a>(
         if subject.wish == Wish::Check && judged.is_retry() {
             break;
         }
-        match judge(standing, subject.expected, subject.wish, facts.repetition) {
-            Ok(verdict) => judged.verdicts.push(verdict),
-            Err(refusal) => return Err(refuse(refused(subject, standing, refusal))),
+        let judge = |standing| judge(standing, subject.expected, subject.wish, facts.repetition);
+        let verdict =
+            judge(standing).map_err(|refusal| refuse(refused(subject, standing, refusal)))?;
+        // It is told of at once: so it has to be one by what is durable.
+        if verdict == Verdict::Repeated && judge(self::standing(&facts.entry)) != Ok(verdict) {
+            return Err(Outcome::Again);
         }
+        judged.verdicts.push(verdict);
     }
     judged.refuse_a_mixture(prepared).map_err(refuse)?;
     Ok(judged)
 }
 
-/// Whether an event with the first id for some stream came in since the request was resolved.
+/// Whether an event came in since the request was resolved that could make it a retry, or a retry
+/// of something else: the last event with an id is the one that counts.
 fn sent_twice(index: &StageGuard<'_>, prepared: &Prepared, resolution: &Resolution) -> bool {
     let mut asked = SmallVec::<[usize; 4]>::new();
     prepared.events.iter().any(|event| {
@@ -186,9 +192,10 @@ fn sent_twice(index: &StageGuard<'_>, prepared: &Prepared, resolution: &Resoluti
         };
         let open = matches!(
             subject.expected,
-            crate::model::ExpectedRevision::Any | crate::model::ExpectedRevision::StreamExists
+            ExpectedRevision::Any | ExpectedRevision::StreamExists
         );
-        if !open || facts.repetition != Repetition::None || asked.last() == Some(&event.subject) {
+        let first_tells = facts.repetition == Repetition::None;
+        if !open || first_tells && asked.last() == Some(&event.subject) {
             return false;
         }
         // Later events of a stream are asked about only where other streams came between; then the

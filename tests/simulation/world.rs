@@ -352,7 +352,7 @@ impl World {
                 }
                 assert!(
                     self.pending.is_empty(),
-                    "{} was answered out of turn",
+                    "{} was answered out of turn: {answer:?}",
                     brief(ask)
                 );
                 let before = self.reference.end();
