@@ -6,7 +6,7 @@
     reason = "a test may panic"
 )]
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use annal::disk::{Disk, Fault, MemoryDisk, Operation, ProbeDisk, SimulatedHost, Unsynced};
 use annal::{
@@ -99,6 +99,45 @@ fn a_refused_append_changes_no_state() {
     let wrong = Append::to(stream("a"), ExpectedRevision::StreamExists, [event(1)]);
     store.append(wrong.state(put("k", "1"))).unwrap_err();
     assert_eq!(get(&store, "k"), None);
+}
+
+/// Without events nothing tells by its position whether the first one is durable.
+#[test]
+fn a_repeated_request_is_told_of_when_the_first_one_is_durable() {
+    for fails in [false, true] {
+        let disk = MemoryDisk::new();
+        let probe = ProbeDisk::new(Arc::new(disk.clone()));
+        let host = Arc::new(SimulatedHost::new(1));
+        let store = Store::open_on(Arc::new(probe.clone()), host, options()).unwrap();
+        let (answers, received) = mpsc::channel();
+        for _ in 0..2 {
+            let (id, principal) = (Uuid::from_u128(9), String::new());
+            let named = Append::new().request(Request { principal, id });
+            let answers = answers.clone();
+            store.submit(named.state(put("k", "1")), move |answer| {
+                answers.send(answer).unwrap();
+            });
+        }
+        assert!(
+            received.try_recv().is_err(),
+            "it is told before its grounds"
+        );
+        if fails {
+            probe.fail(Fault::at(Operation::Sync));
+        }
+        let _ends_where_it_fails = store.maintain();
+        let told: Vec<_> = received.try_iter().collect();
+        match told.as_slice() {
+            [Ok(first), Ok(again)] if !fails => {
+                assert_eq!((first.repeated, again.repeated), (false, true));
+            }
+            [Err(AppendError::Unknown(_)), Err(AppendError::Storage(_))] if fails => {}
+            other => panic!("{other:?}"),
+        }
+        drop(store);
+        let disk = disk.power_cut(Unsynced::Lost);
+        assert_eq!(get(&open(&disk), "k").is_some(), !fails);
+    }
 }
 
 #[test]

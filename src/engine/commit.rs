@@ -60,6 +60,8 @@ struct UnitFacts {
     events: u64,
     len_bytes: usize,
     requests: usize,
+    /// How many named requests had been staged when it was closed.
+    named_requests: u64,
     states_len_bytes: u64,
     time_us: i64,
 }
@@ -224,7 +226,7 @@ impl Committer {
         if let Some(went_on) = self.write_held(writer) {
             return went_on;
         }
-        let (unit, answers, ready, states_len_bytes) = {
+        let (unit, answers, facts, mut ready) = {
             let mut stage = self.stage.lock();
             let mut ready = self.let_in(&mut stage);
             if stage.unit.is_empty() && stage.answers.is_empty() {
@@ -236,21 +238,20 @@ impl Committer {
             let next = stage.unit.next();
             let unit = std::mem::replace(&mut stage.unit, next);
             let answers = std::mem::take(&mut stage.answers);
-            let states_len_bytes = stage.states_len_bytes;
+            let facts = UnitFacts {
+                end: unit.end_position(),
+                events: unit.end_position().0 - unit.first_position().0,
+                len_bytes: unit.len_bytes(),
+                requests: answers.len(),
+                named_requests: self.index.requests_staged(),
+                states_len_bytes: stage.states_len_bytes,
+                time_us: self.host.now_us().max(self.committed.time_us()),
+            };
             // The next unit is filled while this one is written.
             ready.extend(self.let_in(&mut stage));
-            (unit, answers, ready, states_len_bytes)
+            (unit, answers, facts, ready)
         };
-        let mut ready = ready;
         self.answer_all(&mut ready);
-        let facts = UnitFacts {
-            end: unit.end_position(),
-            events: unit.end_position().0 - unit.first_position().0,
-            len_bytes: unit.len_bytes(),
-            requests: answers.len(),
-            states_len_bytes,
-            time_us: self.host.now_us().max(self.committed.time_us()),
-        };
         let began = Instant::now();
         let written = match writer {
             None => Err(StorageError::Closed),
@@ -289,6 +290,7 @@ impl Committer {
             _ => u64::MAX,
         };
         self.lone_commit_us.store(lone_us, Ordering::Relaxed);
+        self.index.requests_durable(facts.named_requests);
         self.committed.publish(facts.end, facts.time_us);
         self.bells.log.ring();
         if self.log.wants_spare() {

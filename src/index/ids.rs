@@ -37,8 +37,13 @@ pub(super) struct IdWindow {
     ring: Ring,
     low: u64,
     end: u64,
-    requests: HashMap<[u8; 16], SeenRequest>,
+    /// With the number that each has among those that came in since the start; 0 if it was there.
+    requests: HashMap<[u8; 16], (u64, SeenRequest)>,
     order: VecDeque<(u64, [u8; 16])>,
+    /// The number of the last one that came in, and of the last one that is durable. Positions do
+    /// not tell: a request without events stands in front of the next event, durable or not.
+    requests_staged: u64,
+    requests_durable: u64,
 }
 
 /// Three lists of one length, which is a power of two. Positions are kept by their low bits.
@@ -133,6 +138,8 @@ impl IdWindow {
             end,
             requests: HashMap::new(),
             order: VecDeque::new(),
+            requests_staged: 0,
+            requests_durable: 0,
         }
     }
 
@@ -143,7 +150,7 @@ impl IdWindow {
 
     /// How many bytes of memory it takes, about.
     pub(super) fn memory_bytes(&self) -> usize {
-        self.ring.len() * 16 + self.requests.capacity() * 48 + self.order.capacity() * 24
+        self.ring.len() * 16 + self.requests.capacity() * 56 + self.order.capacity() * 24
     }
 
     /// Adds the fingerprint of the event behind all others.
@@ -223,9 +230,11 @@ impl IdWindow {
         found
     }
 
-    /// Remembers a request behind all others.
+    /// Remembers a request behind all others, which is not durable yet.
     pub(super) fn push_request(&mut self, fingerprint: [u8; 16], seen: SeenRequest) {
-        if self.requests.insert(fingerprint, seen).is_none() {
+        self.requests_staged += 1;
+        let numbered = (self.requests_staged, seen);
+        if self.requests.insert(fingerprint, numbered).is_none() {
             self.order.push_back((seen.first, fingerprint));
         }
         if self.order.len() > self.requests_max {
@@ -239,20 +248,36 @@ impl IdWindow {
         }
     }
 
-    /// Remembers a request before all others, as long as there is room.
+    /// How many requests came in since the start.
+    pub(super) fn requests_staged(&self) -> u64 {
+        self.requests_staged
+    }
+
+    /// So many of the requests that came in are durable.
+    pub(super) fn set_requests_durable(&mut self, count: u64) {
+        self.requests_durable = count;
+    }
+
+    /// Remembers a request before all others, as long as there is room. It is durable.
     pub(super) fn push_request_front(&mut self, fingerprint: [u8; 16], seen: SeenRequest) {
         let fits = self.order.len() < self.requests_max && seen.first >= self.lowest(self.end);
         if fits && !self.requests.contains_key(&fingerprint) {
-            self.requests.insert(fingerprint, seen);
+            self.requests.insert(fingerprint, (0, seen));
             self.order.push_front((seen.first, fingerprint));
         }
     }
 
-    /// What is remembered of a request.
+    /// What is remembered of a request, durable or not.
     pub(super) fn request(&self, principal: &str, id: Uuid) -> Option<SeenRequest> {
-        self.requests
-            .get(&request_fingerprint(principal, id))
-            .copied()
+        let numbered = self.requests.get(&request_fingerprint(principal, id));
+        numbered.map(|(_, seen)| *seen)
+    }
+
+    /// What is remembered of a request, if it is durable.
+    pub(super) fn durable_request(&self, principal: &str, id: Uuid) -> Option<SeenRequest> {
+        let numbered = self.requests.get(&request_fingerprint(principal, id));
+        let durable = numbered.filter(|(number, _)| *number <= self.requests_durable);
+        durable.map(|(_, seen)| *seen)
     }
 
     /// The requests that stood at positions of this range, in order.
@@ -264,7 +289,7 @@ impl IdWindow {
             .skip(start)
             .take_while(|(at, _)| *at < end);
         range
-            .filter_map(|(_, key)| Some((*key, *self.requests.get(key)?)))
+            .filter_map(|(_, key)| Some((*key, self.requests.get(key)?.1)))
             .collect()
     }
 

@@ -204,6 +204,7 @@ impl Index {
         for (fingerprint, seen) in requests {
             self.shared.ids.lock().push_request(fingerprint, seen);
         }
+        self.requests_durable(self.requests_staged());
         let mut at = from;
         while at < end {
             let events = source.events(at, end)?;
@@ -234,6 +235,16 @@ impl Index {
     /// is dropped, and so do readers of the newest events.
     pub(crate) fn stage(&self) -> StageGuard<'_> {
         StageGuard::new(&self.shared)
+    }
+
+    /// How many named requests have been staged since the start.
+    pub(crate) fn requests_staged(&self) -> u64 {
+        self.shared.ids.lock().requests_staged()
+    }
+
+    /// So many of the named requests that were staged are durable.
+    pub(crate) fn requests_durable(&self, count: u64) {
+        self.shared.ids.lock().set_requests_durable(count);
     }
 
     /// Whether the next append has to wait, because one memory part is full and the other one is

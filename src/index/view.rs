@@ -284,7 +284,7 @@ impl View {
         id: Uuid,
     ) -> Result<Option<SeenRequest>, IndexError> {
         self.shared.load_window()?;
-        let seen = self.shared.ids.lock().request(principal, id);
+        let seen = self.shared.ids.lock().durable_request(principal, id);
         Ok(seen.filter(|seen| seen.first + u64::from(seen.count) <= self.committed))
     }
 }
