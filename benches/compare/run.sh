@@ -30,13 +30,16 @@ rocksdb_library() {
     fi
 }
 
+# What the harness is built with, and, where they are to be measured, the peers.
 install_packages() {
     local lacking=()
-    [ -n "$(postgres_folder)" ] || lacking+=(postgresql)
-    has redis-server || lacking+=(redis-server)
-    python3 -m pip --version >/dev/null 2>&1 || lacking+=(python3-pip)
-    [ -e /usr/include/rocksdb/c.h ] || lacking+=(librocksdb-dev libclang-dev)
     has protoc || lacking+=(protobuf-compiler)
+    if $install; then
+        [ -n "$(postgres_folder)" ] || lacking+=(postgresql)
+        has redis-server || lacking+=(redis-server)
+        python3 -m pip --version >/dev/null 2>&1 || lacking+=(python3-pip)
+        [ -e /usr/include/rocksdb/c.h ] || lacking+=(librocksdb-dev libclang-dev)
+    fi
     if [ "${#lacking[@]}" -gt 0 ] && has apt-get; then
         local as_root=()
         if [ "$(id -u)" -ne 0 ]; then as_root=(sudo --non-interactive); fi
@@ -79,6 +82,8 @@ found() {
 }
 
 check() {
+    install=false
+    install_packages
     rocksdb_library
     cargo fmt --manifest-path "$manifest" --check
     cargo clippy --manifest-path "$manifest" --all-targets "${features[@]}" -- -D warnings
@@ -110,8 +115,8 @@ if ! $annal_given; then
     cargo build --manifest-path "$root/Cargo.toml" --release --bin annal
     export ANNAL_COMPARE_ANNAL="${CARGO_TARGET_DIR:-$root/target}/release/annal"
 fi
+install_packages
 if $install; then
-    install_packages
     found POSTGRES "$(postgres_folder)"
     found NATS "$(nats_server)"
     found UMADB "$(from_wheel umadb==0.7.8)"
