@@ -6,9 +6,11 @@
 use std::fmt::Debug;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use memmap2::Mmap;
@@ -16,6 +18,8 @@ use rustix::fs::{Advice, fadvise, fstatvfs};
 
 use crate::disk::{Disk, DiskFile, check_name};
 
+/// Only reads of so much are worth reading ahead, in bytes.
+const STEP_LEN_BYTES_MIN: usize = 64 * 1024;
 /// How often a lock file may vanish between opening and locking it before we give up.
 const LOCK_ATTEMPTS_MAX: u32 = 16;
 
@@ -91,7 +95,7 @@ impl Disk for OsDisk {
             .create_new(true)
             .mode(0o600)
             .open(self.at(name)?)?;
-        Ok(Arc::new(OsFile { file }))
+        Ok(Arc::new(OsFile::new(file)))
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
@@ -102,12 +106,12 @@ impl Disk for OsDisk {
             Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(&path),
             other => other,
         }?;
-        Ok(Arc::new(OsFile { file }))
+        Ok(Arc::new(OsFile::new(file)))
     }
 
     fn open_to_read(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         let file = File::open(self.at(name)?)?;
-        Ok(Arc::new(OsFile { file }))
+        Ok(Arc::new(OsFile::new(file)))
     }
 
     /// Only regular files, and only those whose names are UTF-8: the engine makes no others.
@@ -211,6 +215,21 @@ impl OsDisk {
 #[derive(Debug)]
 struct OsFile {
     file: File,
+    /// Whether what is read comes from the disk, in steps: see [`OsFile::drop_cache`].
+    in_steps: AtomicBool,
+}
+
+impl OsFile {
+    fn new(file: File) -> Self {
+        let in_steps = AtomicBool::new(false);
+        Self { file, in_steps }
+    }
+
+    /// Has the system read the next piece while the caller looks at this one. Only a help.
+    fn read_ahead(&self, offset: u64, len: usize) {
+        let len = u64::try_from(len).ok().and_then(NonZeroU64::new);
+        let _read_when_asked = fadvise(&self.file, offset, len, Advice::WillNeed);
+    }
 }
 
 impl DiskFile for OsFile {
@@ -234,6 +253,9 @@ impl DiskFile for OsFile {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
+        }
+        if asked >= STEP_LEN_BYTES_MIN && self.in_steps.load(Ordering::Relaxed) {
+            self.read_ahead(offset, asked);
         }
         Ok(asked - rest.len())
     }
@@ -260,9 +282,14 @@ impl DiskFile for OsFile {
     /// first. That is as sure as it gets without direct reads: a page in use at this moment, or a
     /// cache inside the disk, may still answer. After a write-back that failed the pages count as
     /// clean, and it is those that must not be believed.
+    ///
+    /// From then on the handle reads one piece ahead and no further: the system's own reading ahead
+    /// takes megabytes at once, and who syncs another file meanwhile would wait behind them.
     fn drop_cache(&self) -> io::Result<()> {
         self.file.sync_data()?;
-        Ok(fadvise(&self.file, 0, None, Advice::DontNeed)?)
+        fadvise(&self.file, 0, None, Advice::DontNeed)?;
+        self.in_steps.store(true, Ordering::Relaxed);
+        Ok(fadvise(&self.file, 0, None, Advice::Random)?)
     }
 }
 

@@ -92,7 +92,7 @@ impl Default for StoreOptions {
             unit_align_bytes: 8,
             zero_fill: true,
             read_cache_bytes: 24 * MIB,
-            bulk_read_bytes_per_s: 256 * 1024 * 1024,
+            bulk_read_bytes_per_s: 128 * 1024 * 1024,
             recent_bytes: 4 * MIB,
             open_files_max: 256,
             index_memory_bytes: 16 * MIB,
