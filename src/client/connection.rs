@@ -23,7 +23,7 @@ use crate::protocol::frame::{NO_REQUEST, make_room};
 use crate::protocol::message::{
     Authentication, Empty, Hello, Mark, VERSION_MAX, VERSION_MIN, Welcome,
 };
-use crate::protocol::outbox::{Outbox, Parts};
+use crate::protocol::outbox::Outbox;
 use crate::protocol::{Answer, Frame, FrameCodec, Request, WireError};
 use crate::tls::{ClientTls, HandshakeError};
 
@@ -349,9 +349,8 @@ impl Shared {
         let mut latest = Instant::now();
         let mut ticks = interval((heartbeat / 4).max(Duration::from_millis(1)));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut parts = Parts::default();
         loop {
-            self.outbox.lock().take(&mut parts);
+            let mut parts = self.outbox.lock().take();
             if parts.has_remaining() {
                 // An encrypted stream may hold what it took, until it is flushed.
                 if writer.write_all_buf(&mut parts).await.is_err() || writer.flush().await.is_err()

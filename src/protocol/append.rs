@@ -46,8 +46,6 @@ const EXPECT_EXACTLY: u8 = 4;
 
 /// No event is shorter, so a count of events is judged by the bytes that are there.
 const EVENT_LEN_BYTES_MIN: usize = 4 + 1 + 16 + 1 + 1 + 1;
-/// What an event mostly takes beside its texts and its payload.
-const EVENT_LEN_BYTES_ABOUT: usize = 48;
 /// The most events, and the most names, of one append: in memory each takes some hundred bytes,
 /// however few it takes in a frame. Twice what a store takes, so that it can say its own limit.
 const ENTRIES_MAX: usize = 2 * 65_536;
@@ -110,7 +108,6 @@ pub(super) fn put(append: &Append, out: &mut Vec<u8>) {
         .ending
         .as_ref()
         .map(|(stream, ending)| (streams.place(stream), *ending));
-    out.reserve(append.events.iter().map(len_bytes).sum());
     out.push(append_flags(append));
     if let Some(request) = &append.request {
         out.extend_from_slice(request.id.as_bytes());
@@ -143,11 +140,6 @@ pub(super) fn put(append: &Append, out: &mut Vec<u8>) {
         let places = (streams.place(stream), types.place(&event.event_type));
         put_event(out, event, checksum, places);
     }
-}
-
-/// What an event takes, with the names that it may be the first to use, about.
-fn len_bytes((stream, event): &(StreamName, NewEvent)) -> usize {
-    EVENT_LEN_BYTES_ABOUT + stream.len() + event.data.len() + event.metadata.len()
 }
 
 fn append_flags(append: &Append) -> u8 {

@@ -1,8 +1,7 @@
 //! What is to be sent on one connection: many put frames in, one takes everything out at once.
 //!
 //! Small frames are written one behind the other into one buffer; large bodies keep their own bytes
-//! and are not copied. Whoever empties the outbox can so write all of it with one call, and leaves
-//! the memory of what he has sent in its place, so that small answers allocate nothing.
+//! and are not copied. Whoever empties the outbox can so write all of it with one call.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -11,8 +10,6 @@ use bytes::{Buf, Bytes};
 
 /// Bodies from this size on are not copied into the buffer, in bytes.
 const SHARED_LEN_BYTES_MIN: usize = 4 * 1024;
-/// A buffer that has grown larger is not kept for what is sent next, in bytes.
-const KEPT_LEN_BYTES_MAX: usize = 16 * 1024;
 
 /// Bytes in the order in which they are to be sent.
 #[derive(Debug, Default)]
@@ -46,18 +43,14 @@ impl Outbox {
         self.parts.push_back(bytes);
     }
 
-    /// Takes everything out, into `parts`, of which nothing may be left.
-    pub fn take(&mut self, parts: &mut Parts) {
-        parts.clear();
-        std::mem::swap(&mut parts.closed, &mut self.parts);
-        std::mem::swap(&mut parts.open, &mut self.buffer);
-        parts.len_bytes = std::mem::take(&mut self.len_bytes);
-    }
-
-    /// Gives back the memory that is kept for what comes next.
-    pub fn rest(&mut self) {
-        if self.len_bytes == 0 {
-            *self = Self::default();
+    /// Takes everything out.
+    #[must_use]
+    pub fn take(&mut self) -> Parts {
+        self.close_buffer();
+        let len_bytes = std::mem::take(&mut self.len_bytes);
+        Parts {
+            parts: std::mem::take(&mut self.parts),
+            len_bytes,
         }
     }
 
@@ -72,27 +65,8 @@ impl Outbox {
 /// What was taken out of an outbox; a socket takes many of its pieces at once.
 #[derive(Debug, Default)]
 pub struct Parts {
-    closed: VecDeque<Bytes>,
-    /// What stands behind them, and how much of it is gone.
-    open: Vec<u8>,
-    gone: usize,
+    parts: VecDeque<Bytes>,
     len_bytes: usize,
-}
-
-impl Parts {
-    fn clear(&mut self) {
-        self.closed.clear();
-        self.open.clear();
-        if self.open.capacity() > KEPT_LEN_BYTES_MAX {
-            self.open = Vec::new();
-        }
-        self.gone = 0;
-        self.len_bytes = 0;
-    }
-
-    fn open(&self) -> &[u8] {
-        self.open.get(self.gone..).unwrap_or_default()
-    }
 }
 
 impl Buf for Parts {
@@ -101,16 +75,11 @@ impl Buf for Parts {
     }
 
     fn chunk(&self) -> &[u8] {
-        match self.closed.front() {
-            Some(part) => part,
-            None => self.open(),
-        }
+        self.parts.front().map_or(&[], |part| part)
     }
 
     fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let open = Some(self.open()).filter(|open| !open.is_empty());
-        let parts = self.closed.iter().map(|part| &**part).chain(open);
-        let pairs = slices.iter_mut().zip(parts);
+        let pairs = slices.iter_mut().zip(&self.parts);
         pairs
             .map(|(slice, part)| *slice = IoSlice::new(part))
             .count()
@@ -118,15 +87,14 @@ impl Buf for Parts {
 
     fn advance(&mut self, mut count: usize) {
         self.len_bytes = self.len_bytes.saturating_sub(count);
-        while let Some(part) = self.closed.front_mut().filter(|_| count > 0) {
+        while let Some(part) = self.parts.front_mut().filter(|_| count > 0) {
             let gone = count.min(part.len());
             part.advance(gone);
             count -= gone;
             if part.is_empty() {
-                self.closed.pop_front();
+                self.parts.pop_front();
             }
         }
-        self.gone += count;
     }
 }
 
@@ -143,19 +111,15 @@ mod tests {
         outbox.put_bytes(large.clone());
         outbox.put(|out| out.push(3));
         assert_eq!(outbox.len_bytes(), 3 + large.len());
-        let mut parts = Parts::default();
-        outbox.take(&mut parts);
-        assert_eq!((parts.closed.len(), parts.open.len()), (2, 1));
+        let mut parts = outbox.take();
+        assert_eq!(parts.parts.len(), 3);
         assert_eq!(
-            parts.closed[1].as_ptr(),
+            parts.parts[1].as_ptr(),
             large.as_ptr(),
             "large bodies are not copied"
         );
-        for count in [2, 3, 4] {
-            let mut slices = [IoSlice::new(&[]); 4];
-            let filled = parts.chunks_vectored(&mut slices[..count]);
-            assert_eq!(filled, count.min(3));
-        }
+        let mut slices = [IoSlice::new(&[]); 2];
+        assert_eq!(parts.chunks_vectored(&mut slices), 2);
         let mut out = Vec::new();
         while parts.has_remaining() {
             let step = parts.chunk().len().min(1000);
@@ -163,11 +127,7 @@ mod tests {
             parts.advance(step);
         }
         assert_eq!(out, [&[1, 2], &large[..], &[3]].concat());
-        outbox.put(|out| out.push(4));
-        outbox.take(&mut parts);
-        assert_eq!((parts.remaining(), parts.chunk()), (1, &[4][..]));
-        outbox.take(&mut parts);
-        assert!(!parts.has_remaining());
+        assert!(!outbox.take().has_remaining());
         assert_eq!(outbox.len_bytes(), 0);
     }
 }

@@ -30,7 +30,7 @@ use crate::protocol::frame::{NO_REQUEST, make_room};
 use crate::protocol::message::{
     Authentication, Empty, Hello, Limits, VERSION_MAX, VERSION_MIN, Welcome,
 };
-use crate::protocol::outbox::{Outbox, Parts};
+use crate::protocol::outbox::Outbox;
 use crate::protocol::{Answer, FrameCodec, FrameError, Request, WireError};
 use crate::subscription::MemberHandle;
 
@@ -380,9 +380,8 @@ impl Session {
         let mut ticks = ticks((options.heartbeat / 4).min(options.idle_interval));
         let mut sent = Instant::now();
         let mut idle = IdleMarks::default();
-        let mut parts = Parts::default();
         loop {
-            self.outbox.lock().take(&mut parts);
+            let mut parts = self.outbox.lock().take();
             if parts.has_remaining() {
                 while parts.has_remaining() {
                     self.sending.store(parts.remaining(), Ordering::Release);
@@ -410,9 +409,6 @@ impl Session {
                 biased;
                 () = self.called() => (),
                 _ = ticks.tick() => {
-                    // A connection that rests gives back what it sent from.
-                    parts = Parts::default();
-                    self.outbox.lock().rest();
                     idle.tick(self);
                     if sent.elapsed() >= options.heartbeat {
                         self.answer(NO_REQUEST, &Answer::Heartbeat(Empty));
