@@ -132,7 +132,7 @@ pub(crate) struct World {
     pub(crate) over: bool,
     /// Nothing in front of this position can be lost in silence, whatever is damaged.
     pub(crate) floor: Position,
-    /// Where the log ended before the last request.
+    /// Where the log ended before the last requests that may share a unit.
     pub(crate) before_last: Position,
     /// What the state records were before each request that changed them, since the log was known
     /// to have a witness for all of it.
@@ -329,8 +329,12 @@ impl World {
         }
         let answers = std::mem::take(&mut *answers.lock());
         assert_eq!(answers.len(), asks.len(), "every request is answered");
+        let before = self.reference.end();
         for (number, outcome) in answers {
             self.hear(&asks[number], outcome, Some(&durable));
+        }
+        if self.reference.end() > before {
+            self.before_last = before;
         }
         if self.store.is_none() {
             self.lose();
