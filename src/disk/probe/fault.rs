@@ -111,6 +111,8 @@ type Consequence = Arc<dyn Fn(&str) + Send + Sync>;
 pub struct Fault {
     operations: Vec<Operation>,
     name_prefix: String,
+    /// The name ends where the prefix does.
+    whole_name: bool,
     range: Option<Range<u64>>,
     passes: u64,
     forever: bool,
@@ -135,6 +137,7 @@ impl Fault {
         Self {
             operations: operations.to_vec(),
             name_prefix: String::new(),
+            whole_name: false,
             range: None,
             passes: 0,
             forever: false,
@@ -152,7 +155,18 @@ impl Fault {
     pub fn named(self, name_prefix: &str) -> Self {
         Self {
             name_prefix: name_prefix.to_owned(),
+            whole_name: false,
             ..self
+        }
+    }
+
+    /// Only for the file of this name, and none whose name goes on, as that of a segment does that
+    /// was written again.
+    #[must_use]
+    pub fn of_file(self, name: &str) -> Self {
+        Self {
+            whole_name: true,
+            ..self.named(name)
         }
     }
 
@@ -279,7 +293,10 @@ impl Fault {
             .offset
             .saturating_add(u64::try_from(call.len).unwrap_or(u64::MAX));
         self.operations.contains(&call.operation)
-            && call.name.starts_with(&self.name_prefix)
+            && match self.whole_name {
+                true => call.name == self.name_prefix,
+                false => call.name.starts_with(&self.name_prefix),
+            }
             && self
                 .range
                 .as_ref()
@@ -328,6 +345,7 @@ impl Debug for Fault {
         f.debug_struct("Fault")
             .field("operations", &self.operations)
             .field("name_prefix", &self.name_prefix)
+            .field("whole_name", &self.whole_name)
             .field("passes", &self.passes)
             .field("spent", &self.spent)
             .field("error", &self.error)

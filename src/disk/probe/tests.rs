@@ -136,6 +136,15 @@ fn a_fault_waits_for_its_call_and_comes_once() {
 }
 
 #[test]
+fn a_fault_of_one_file_spares_those_whose_names_go_on() {
+    let (_, disk) = probed();
+    let [one, other] = ["log", "log-1"].map(|name| disk.create(name).unwrap());
+    disk.fail(Fault::at(Operation::Write).of_file("log").forever());
+    other.write_all_at(0, b"x").unwrap();
+    assert_eq!(kind(one.write_all_at(0, b"x")), ErrorKind::Other);
+}
+
+#[test]
 fn a_bad_sector_fails_only_what_touches_it() {
     let (_, disk) = probed();
     let file = disk.create("a").unwrap();
