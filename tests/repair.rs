@@ -6,6 +6,9 @@
     reason = "a test may panic"
 )]
 
+#[path = "repair/unreadable.rs"]
+mod unreadable;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
@@ -37,7 +40,12 @@ fn read_only() -> StoreOptions {
     options
 }
 
-fn open(disk: &MemoryDisk, options: StoreOptions) -> Store {
+/// One of the disks that are handles, and may be opened more than once.
+trait Handle: Disk + Clone + 'static {}
+
+impl<D: Disk + Clone + 'static> Handle for D {}
+
+fn open(disk: &impl Handle, options: StoreOptions) -> Store {
     Store::open_on(
         Arc::new(disk.clone()),
         Arc::new(SimulatedHost::new(3)),
@@ -94,6 +102,17 @@ fn segments(disk: &MemoryDisk) -> Vec<(String, u64)> {
     files
 }
 
+/// The files that are made again from the log.
+fn derived(disk: &MemoryDisk) -> Vec<String> {
+    let files = disk.list().unwrap().into_iter().map(|(name, _)| name);
+    let derived = |name: &String| {
+        ["table", "checkpoint", "state"]
+            .iter()
+            .any(|kind| name.starts_with(kind))
+    };
+    files.filter(derived).collect()
+}
+
 fn contents(disk: &MemoryDisk) -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<_> = disk
         .list()
@@ -105,7 +124,7 @@ fn contents(disk: &MemoryDisk) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-fn verified(disk: &MemoryDisk) -> LogVerification {
+fn verified(disk: &impl Handle) -> LogVerification {
     verify_on(Arc::new(disk.clone()), &mut |_| {}).unwrap()
 }
 
@@ -116,7 +135,11 @@ fn unreadable(store: &Store, expected: &[RecordedEvent]) -> BTreeSet<u64> {
         match store.event_at(event.position) {
             Ok(found) => assert_eq!(found.as_ref(), Some(event)),
             Err(ReadError::Storage(
-                StorageError::Damaged { .. } | StorageError::Missing { .. },
+                StorageError::Damaged { .. }
+                | StorageError::Missing { .. }
+                | StorageError::Io {
+                    operation: "read", ..
+                },
             )) => {
                 errors.insert(event.position.0);
             }
@@ -132,12 +155,18 @@ fn lost(found: &LogVerification) -> BTreeSet<u64> {
 }
 
 /// A damaged store: it is read without a change, and repaired, and then everything that was whole
-/// is there. Gives the positions that are lost.
-fn survives(disk: &MemoryDisk, expected: &[RecordedEvent], what: &str) -> BTreeSet<u64> {
+/// is there. It is asked through `asked`, which may not give all of it. Gives the positions that
+/// are lost.
+fn survives(
+    disk: &MemoryDisk,
+    asked: &impl Handle,
+    expected: &[RecordedEvent],
+    what: &str,
+) -> BTreeSet<u64> {
     let before = contents(disk);
-    let found = verified(disk);
+    let found = verified(asked);
     let positions = lost(&found);
-    let store = open(disk, read_only());
+    let store = open(asked, read_only());
     store.maintain().unwrap();
     assert_eq!(unreadable(&store, expected), positions, "{what}: {found}");
     reads_are_right(&store, expected, &positions);
@@ -149,9 +178,9 @@ fn survives(disk: &MemoryDisk, expected: &[RecordedEvent], what: &str) -> BTreeS
 
     let needed = is_needed(&found);
     let host = Arc::new(SimulatedHost::new(5));
-    let repaired = repair_with_loss_on(Arc::new(disk.clone()), host).unwrap();
+    let repaired = repair_with_loss_on(Arc::new(asked.clone()), host).unwrap();
     assert_eq!(repaired.is_some(), needed, "{what}");
-    let store = open(disk, options());
+    let store = open(asked, options());
     store.maintain().unwrap();
     assert_eq!(store.committed(), Position(560), "{what}");
     for event in expected {
@@ -182,7 +211,7 @@ fn survives(disk: &MemoryDisk, expected: &[RecordedEvent], what: &str) -> BTreeS
     assert_eq!(receipt.unwrap().first, Position(560), "{what}");
     store.maintain().unwrap();
     store.close().unwrap();
-    let after = verified(disk);
+    let after = verified(asked);
     assert!(after.is_whole(), "{what}: {after}");
     if let Some(repaired) = repaired {
         for file in &repaired.kept_files {
@@ -251,7 +280,7 @@ fn whatever_is_flipped_the_rest_is_read_and_survives_a_repair() {
             for at in (0..len).step_by(7_001) {
                 let disk = disk.snapshot();
                 disk.flip_bit(&name, at * 8 + at % 7).unwrap();
-                let lost = survives(&disk, &expected, &format!("{name} at {at}"));
+                let lost = survives(&disk, &disk, &expected, &format!("{name} at {at}"));
                 most = most.max(lost.len());
             }
         }
@@ -280,7 +309,7 @@ fn a_damaged_payload_costs_one_event() {
             found.lost[0].streams.contains(&event.stream.to_string()),
             "{found}"
         );
-        let lost = survives(&disk, &expected, "a payload");
+        let lost = survives(&disk, &disk, &expected, "a payload");
         assert_eq!(lost, [event.position.0].into());
     }
 }
@@ -292,7 +321,7 @@ fn a_lost_segment_costs_its_events_and_no_other() {
         for (name, _) in segments(&disk) {
             let disk = disk.snapshot();
             disk.destroy(&name).unwrap();
-            let lost = survives(&disk, &expected, &format!("{name} is gone"));
+            let lost = survives(&disk, &disk, &expected, &format!("{name} is gone"));
             assert!(lost.len() < 300, "{name}: {}", lost.len());
             let disk = disk.snapshot();
             assert!(verified(&disk).is_whole());
@@ -306,7 +335,7 @@ fn a_cut_segment_costs_what_was_cut_off() {
     for (name, len) in segments(&disk) {
         let disk = disk.snapshot();
         disk.truncate(&name, len / 2).unwrap();
-        let lost = survives(&disk, &expected, &format!("{name} is cut"));
+        let lost = survives(&disk, &disk, &expected, &format!("{name} is cut"));
         assert!(lost.len() < 200, "{name}: {}", lost.len());
     }
 }
@@ -321,7 +350,7 @@ fn without_a_manifest_or_a_floor_no_event_is_lost() {
         for name in [newest.as_str(), "floor"] {
             let gone = disk.snapshot();
             gone.destroy(name).unwrap();
-            let lost = survives(&gone, &expected, &format!("{name} is gone"));
+            let lost = survives(&gone, &gone, &expected, &format!("{name} is gone"));
             assert_eq!(lost.len(), 0, "{name}");
         }
         let damaged = disk.snapshot();
@@ -331,20 +360,17 @@ fn without_a_manifest_or_a_floor_no_event_is_lost() {
                 .flip_bit(&newest, u64::try_from(at).unwrap() * 8)
                 .unwrap();
         }
-        assert_eq!(survives(&damaged, &expected, "both copies").len(), 0);
+        assert_eq!(
+            survives(&damaged, &damaged, &expected, "both copies").len(),
+            0
+        );
     }
 }
 
 #[test]
 fn what_is_derived_needs_no_repair() {
     let (disk, expected) = store(false);
-    let files = disk.list().unwrap().into_iter().map(|(name, _)| name);
-    let derived = |name: &String| {
-        ["table", "checkpoint", "state"]
-            .iter()
-            .any(|kind| name.starts_with(kind))
-    };
-    let derived: Vec<String> = files.filter(derived).collect();
+    let derived = derived(&disk);
     assert!(derived.len() >= 2, "{derived:?}");
     for name in derived {
         let disk = disk.snapshot();
@@ -355,7 +381,7 @@ fn what_is_derived_needs_no_repair() {
         assert!(!found.is_whole(), "{name}");
         assert!(!is_needed(&found), "{found}");
         assert!(found.to_string().contains("No acknowledged event is lost"));
-        assert_eq!(survives(&disk, &expected, &name).len(), 0);
+        assert_eq!(survives(&disk, &disk, &expected, &name).len(), 0);
     }
 }
 
@@ -424,7 +450,7 @@ fn state_records_survive_a_repair() {
     assert_eq!(before.len(), 7);
     let (name, _) = segments(&disk).remove(0);
     disk.flip_bit(&name, 8 * 9_000).unwrap();
-    assert!(!survives(&disk, &expected, "a sealed segment").is_empty());
+    assert!(!survives(&disk, &disk, &expected, "a sealed segment").is_empty());
     assert_eq!(states(&open(&disk, options())), before);
 }
 

@@ -181,9 +181,7 @@ impl Store {
         } = opened.map_err(|error| OpenError::of_log(name, error))?;
         let open_index = || Index::open(&log, Arc::clone(&disk), index_options(&options));
         let index = match open_index() {
-            Err(StorageError::Damaged { .. } | StorageError::Missing { .. })
-                if options.read_only =>
-            {
+            Err(error) if options.read_only && error.is_damage() => {
                 let lost = log.find_lost();
                 report.lost = lost.map_err(|error| OpenError::of_log(name, error))?;
                 open_index()

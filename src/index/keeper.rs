@@ -227,9 +227,8 @@ impl Index {
         let to_be_made = |slot: &&Arc<Slot>| slot.is_lost() && slot.damage().is_none();
         if let Some(lost) = layers.slots.iter().find(to_be_made) {
             return match self.rebuild_lost(&mut keeper, lost) {
-                Err(damage @ (StorageError::Damaged { .. } | StorageError::Missing { .. }))
-                    if shared.options.read_only =>
-                {
+                // Nothing on the disk is given up: opened again, the store tries again.
+                Err(damage) if shared.options.read_only && damage.is_damage() => {
                     lost.give_up(damage);
                     Ok(Step::Worked)
                 }

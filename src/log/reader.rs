@@ -79,10 +79,12 @@ impl Shared {
             Some(chunk) => Ok(chunk),
             None => match self.present_from(from, to)? {
                 None => Ok(Chunk::default()),
-                Some(from) => {
-                    let block = self.block(from)?;
-                    block.chunk(from, to, len_bytes_max)
-                }
+                Some(from) => match self.block(from) {
+                    Err(error) if error.is_damage() => {
+                        self.read_some((from.0..to.0).map(Position), len_bytes_max)
+                    }
+                    block => block?.chunk(from, to, len_bytes_max),
+                },
             },
         }
     }
@@ -97,8 +99,25 @@ impl Shared {
         let Some(last) = self.present_before(before)? else {
             return Ok(Chunk::default());
         };
-        let block = self.block(last)?;
-        block.chunk_back(last.next(), events_max, len_bytes_max)
+        match self.block(last) {
+            Err(error) if error.is_damage() => {
+                let back = (0..=last.0).rev().map(Position);
+                self.read_some(back.take(events_max.max(1)), len_bytes_max)
+            }
+            block => block?.chunk_back(last.next(), events_max, len_bytes_max),
+        }
+    }
+
+    /// The first of these events, where their block cannot be read as a whole: as many as can be
+    /// read by themselves, but no more than about a block.
+    fn read_some(
+        &self,
+        positions: impl Iterator<Item = Position>,
+        len_bytes_max: usize,
+    ) -> Result<Chunk, StorageError> {
+        let positions: Vec<Position> = positions.take(PLANNED_MAX).collect();
+        let (chunk, _) = self.read_within(&positions, len_bytes_max.min(to_usize(BLOCK_BYTES)))?;
+        Ok(chunk)
     }
 
     /// The first position of a range whose event was not removed.
@@ -230,9 +249,7 @@ impl Shared {
         }
         drop(state);
         let sealed = match self.sealed_at(position) {
-            Err(damage @ (StorageError::Damaged { .. } | StorageError::Missing { .. }))
-                if self.options.read_only =>
-            {
+            Err(damage) if self.options.read_only && damage.is_damage() => {
                 let manifest = self.manifest.current();
                 let entry = sealed_holding(&manifest, position);
                 if let Some(entry) = entry
@@ -278,10 +295,8 @@ impl Shared {
         loop {
             match self.read_planned(planned, len_bytes_max, &mut chunk) {
                 Ok(count) => return Ok((chunk, count)),
-                // What is sound in front of what is damaged is given all the same.
-                Err(StorageError::Damaged { .. } | StorageError::Missing { .. })
-                    if planned.len() > 1 =>
-                {
+                // What is sound in front of damage is given all the same.
+                Err(error) if error.is_damage() && planned.len() > 1 => {
                     planned = planned.get(..planned.len() / 2).unwrap_or(planned);
                 }
                 Err(error) => return Err(error),
