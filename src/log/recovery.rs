@@ -231,7 +231,7 @@ fn read_floor(disk: &dyn Disk, manifest: &ManifestData) -> Result<Option<Floor>,
 /// What a state file holds.
 type StateFile = (StateMap, Vec<KnownRequest>);
 
-/// What the state file says; none if it is missing or damaged.
+/// What the state file says; none if it is missing, damaged, or cannot be read.
 pub(super) fn read_state_file(
     disk: &dyn Disk,
     entry: &StateEntry,
@@ -241,7 +241,7 @@ pub(super) fn read_state_file(
         return Ok(Some((map, Vec::new())));
     };
     let bytes = match read_file(disk, &name, entry.len_bytes) {
-        Err(StorageError::Missing { .. } | StorageError::Damaged { .. }) => return Ok(None),
+        Err(error) if error.is_damage() => return Ok(None),
         other => other?,
     };
     let requests = state::decode(&bytes, entry.number, |space, key, value| {

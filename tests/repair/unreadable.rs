@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use annal::disk::{Fault, MemoryDisk, Operation, ProbeDisk};
+use annal::disk::{Disk, Fault, MemoryDisk, Operation, ProbeDisk, SimulatedHost};
+use annal::repair::{is_needed, repair_with_loss_on};
 use annal::{
     Append, Direction, EventType, ExpectedRevision, NewEvent, ReadError, ReadFrom, RecordedEvent,
     StorageError, Store, StoreOptions,
 };
 
 use crate::{
-    derived, lost, open, options, read_only, segments, store, stream, unreadable, verified,
+    derived, lost, open, options, read_only, segments, store, stream, survives, unreadable,
+    verified,
 };
 
 const SECTOR: u64 = 4096;
@@ -21,6 +23,51 @@ fn without(disk: &MemoryDisk, name: &str, range: std::ops::Range<u64>) -> (Memor
     let fault = Fault::at(Operation::Read).of_file(name).forever();
     probe.fail(fault.touching(range));
     (disk, probe)
+}
+
+#[test]
+fn whatever_cannot_be_read_the_rest_is_read_and_survives_a_repair() {
+    for clean in [false, true] {
+        let (disk, expected) = store(clean);
+        let mut most = 0;
+        for (name, len) in segments(&disk) {
+            for sector in (0..len / SECTOR).step_by(3).chain([len / SECTOR]) {
+                let at = sector * SECTOR;
+                let (disk, probe) = without(&disk, &name, at..at + SECTOR);
+                let lost = survives(&disk, &probe, &expected, &format!("{name} at {at}"));
+                most = most.max(lost.len());
+            }
+        }
+        assert!((8..=24).contains(&most), "about a sector: {most}");
+    }
+}
+
+#[test]
+fn the_report_names_what_could_not_be_read() {
+    let (disk, _) = store(true);
+    let (name, _) = segments(&disk).remove(0);
+    let (disk, probe) = without(&disk, &name, 5 * SECTOR..6 * SECTOR);
+    let host = Arc::new(SimulatedHost::new(5));
+    let repaired = repair_with_loss_on(Arc::new(probe), host).unwrap().unwrap();
+    let report = disk.map(&repaired.report_file).unwrap();
+    let report = String::from_utf8(report.to_vec()).unwrap();
+    assert!(repaired.lost_events() > 0);
+    for lost in &repaired.lost {
+        assert!(report.contains(&lost.to_string()), "{report}");
+        assert!(lost.damage.to_string().contains(&name), "{lost}");
+    }
+}
+
+#[test]
+fn what_is_derived_needs_no_repair_where_it_cannot_be_read() {
+    let (disk, expected) = store(false);
+    for name in derived(&disk) {
+        let (disk, probe) = without(&disk, &name, 0..u64::MAX);
+        let found = verified(&probe);
+        assert!(!found.is_whole(), "{name}");
+        assert!(!is_needed(&found), "{name}: {found}");
+        assert_eq!(survives(&disk, &probe, &expected, &name).len(), 0);
+    }
 }
 
 /// What keeps a list from being told is what cannot be read, not that it is being looked for.

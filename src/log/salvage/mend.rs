@@ -100,8 +100,8 @@ pub(crate) fn mend(
     sync(disk)?;
     let mut old = mender.replaced;
     let is_there = |name: &String| files.iter().any(|(file, _)| file == name);
-    if let Some(damage) = &known.manifest_damage
-        && let StorageError::Damaged { file, .. } = damage
+    if let Some(StorageError::Damaged { file, .. } | StorageError::Io { file, .. }) =
+        &known.manifest_damage
     {
         old.push(file.to_string());
     }

@@ -39,7 +39,7 @@ use crate::log::walk::Expected;
 use crate::model::Position;
 use known::Known;
 pub(crate) use mend::{Mended, mend};
-use patient::PatientFile;
+use patient::{FileDamage, PatientFile};
 use scan::{Gap, HalfUnit, Looked, Piece};
 
 /// Events that are lost, and where they were.
@@ -73,6 +73,8 @@ impl fmt::Display for LostRange {
 /// A segment, as it is found.
 struct Segment {
     spare: Result<Spare, StorageError>,
+    /// What is wrong with it whatever its units say: its header, or a place that cannot be read.
+    file_damage: FileDamage,
     name: Arc<str>,
     id: u32,
     /// What the manifest says of it, if it is sealed.
@@ -88,9 +90,10 @@ impl Segment {
             file: Arc::clone(&name),
             len_bytes: entry.len_bytes.into(),
         };
+        let file_damage = FileDamage::default();
         let spare = disk.open_to_read(&name).map(|file| Spare {
             id: entry.id,
-            file: Arc::new(PatientFile(file)),
+            file: Arc::new(PatientFile::new(file, &name, &file_damage)),
             name: Arc::clone(&name),
             capacity: 0,
             zeroed: entry.units_end(),
@@ -101,6 +104,7 @@ impl Segment {
         };
         Self {
             spare: spare.map_err(|_| missing),
+            file_damage,
             name,
             id: entry.id,
             entry: Some(entry.clone()),
@@ -109,31 +113,33 @@ impl Segment {
     }
 
     fn unsealed(disk: &dyn Disk, known: &Known, id: u32) -> Self {
-        let name = FileName::Segment(id).to_string();
+        let name: Arc<str> = FileName::Segment(id).to_string().into();
+        let file_damage = FileDamage::default();
         let spare = match open_segment(disk, &known.identity, id) {
             // The units tell whose they are by themselves.
-            Err(StorageError::Damaged { file, .. }) => {
-                let failed = |error| StorageError::io("open", &file, error);
-                let opened = disk.open_to_read(&file).map_err(failed);
-                opened.and_then(|opened| {
-                    let len = opened.len().map_err(failed)?;
+            Err(damage) if damage.is_damage() => {
+                file_damage.get_or_init(|| damage.clone());
+                let opened = disk.open_to_read(&name).and_then(|file| {
+                    let len = file.len()?;
                     Ok(Spare {
                         id,
-                        file: opened,
-                        name: Arc::clone(&file),
+                        file,
+                        name: Arc::clone(&name),
                         capacity: CAPACITY_MIN,
                         zeroed: u32::try_from(len).unwrap_or(u32::MAX),
                     })
-                })
+                });
+                opened.map_err(|_| damage)
             }
             other => other,
         };
         Self {
             spare: spare.map(|spare| Spare {
-                file: Arc::new(PatientFile(spare.file)),
+                file: Arc::new(PatientFile::new(spare.file, &name, &file_damage)),
                 ..spare
             }),
-            name: name.into(),
+            file_damage,
+            name,
             id,
             entry: None,
             footer: None,
@@ -163,7 +169,8 @@ impl Segment {
         if let Some(footer) = &self.footer {
             for (first, end) in half.lost() {
                 for position in (first.0..end.0).map(Position) {
-                    let found = record_of(footer, position, salt, half.end_offset);
+                    let asked = (footer, &*spare.file);
+                    let found = record_of(asked, position, salt, half.end_offset);
                     if let Some((offset, bytes)) = found {
                         half.add(position, offset, bytes, salt);
                     }
@@ -224,7 +231,7 @@ fn is_as_written(entry: &SealedSegment) -> bool {
 
 /// The bytes of a record where the footer says that it stands; they are to be checked.
 fn record_of(
-    footer: &SealedFile,
+    (footer, file): (&SealedFile, &dyn DiskFile),
     position: Position,
     salt: &Salt,
     limit: u32,
@@ -234,7 +241,6 @@ fn record_of(
     let offset = page.offset(index % PAGE_EVENTS)?;
     let left = usize::try_from(limit.checked_sub(offset)?).ok()?;
     let mut bytes = vec![0; left.min(HEADER_LEN_BYTES_MAX)];
-    let file = PatientFile(Arc::clone(&footer.file));
     file.read_at(offset.into(), &mut bytes).ok()?;
     let layout = Layout::parse(&bytes).ok()?;
     layout.check_header(&bytes, position, salt).ok()?;
@@ -404,6 +410,7 @@ impl Visitor for Examiner {
                 self.damage = Some(segment.damage(entry.footer_offset, why));
             }
         }
+        self.damage = (self.damage.take()).or_else(|| segment.file_damage.get().cloned());
         if self.damage.is_some() {
             self.found.damaged.push(segment.id);
             self.found.unsealed_too |= segment.entry.is_none();

@@ -2,28 +2,48 @@
 //! comes as zeros, which no checksum takes for data.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::disk::DiskFile;
+use crate::log::error::StorageError;
 
 /// What a disk gives or refuses as one.
 const PIECE_BYTES: usize = 4096;
 
+/// What is wrong with a file, once something is.
+pub(super) type FileDamage = Arc<OnceLock<StorageError>>;
+
 /// See the module.
 #[derive(Debug)]
-pub(super) struct PatientFile(pub(super) Arc<dyn DiskFile>);
+pub(super) struct PatientFile {
+    file: Arc<dyn DiskFile>,
+    name: Arc<str>,
+    damage: FileDamage,
+}
+
+impl PatientFile {
+    /// What the disk says where it does not give something goes to `damage`: zeros may stand where
+    /// nothing else tells of it.
+    pub(super) fn new(file: Arc<dyn DiskFile>, name: &Arc<str>, damage: &FileDamage) -> Self {
+        Self {
+            file,
+            name: Arc::clone(name),
+            damage: Arc::clone(damage),
+        }
+    }
+}
 
 impl DiskFile for PatientFile {
     fn len(&self) -> io::Result<u64> {
-        self.0.len()
+        self.file.len()
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Ok(read) = self.0.read_at(offset, buffer) {
+        if let Ok(read) = self.file.read_at(offset, buffer) {
             return Ok(read);
         }
         let wide = |len: usize| u64::try_from(len).unwrap_or(u64::MAX);
-        let left = self.0.len()?.saturating_sub(offset);
+        let left = self.file.len()?.saturating_sub(offset);
         let len = buffer
             .len()
             .min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -33,8 +53,9 @@ impl DiskFile for PatientFile {
             let piece = PIECE_BYTES - usize::try_from(at % wide(PIECE_BYTES)).unwrap_or(0);
             let end = (done + piece).min(len);
             let into = buffer.get_mut(done..end).unwrap_or_default();
-            if self.0.read_at(at, into).is_err() {
+            if let Err(error) = self.file.read_at(at, into) {
                 into.fill(0);
+                (self.damage).get_or_init(|| StorageError::io("read", &self.name, error));
             }
             done = end;
         }
@@ -42,23 +63,23 @@ impl DiskFile for PatientFile {
     }
 
     fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(offset, bytes)
+        self.file.write_all_at(offset, bytes)
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn set_read_only(&self) -> io::Result<()> {
-        self.0.set_read_only()
+        self.file.set_read_only()
     }
 
     fn drop_cache(&self) -> io::Result<()> {
-        self.0.drop_cache()
+        self.file.drop_cache()
     }
 }
 
@@ -74,7 +95,8 @@ mod tests {
         let disk = ProbeDisk::new(Arc::new(MemoryDisk::new()));
         let file = disk.create("a").unwrap();
         file.write_all_at(0, &[1; LEN]).unwrap();
-        let patient = PatientFile(file);
+        let damage = FileDamage::default();
+        let patient = PatientFile::new(file, &"a".into(), &damage);
         let read = |from: usize, len: usize| {
             let mut bytes = vec![2; len];
             let from = u64::try_from(from).unwrap();
@@ -84,6 +106,7 @@ mod tests {
         };
         assert_eq!(patient.len().unwrap(), u64::try_from(LEN).unwrap());
         assert_eq!(read(10, LEN), [1; LEN - 10]);
+        assert!(damage.get().is_none());
         // One byte of the second piece cannot be read.
         let bad = u64::try_from(2 * PIECE_BYTES - 1).unwrap();
         disk.fail(Fault::at(Operation::Read).touching(bad..bad + 1).forever());
@@ -99,6 +122,8 @@ mod tests {
             let to = LEN.min(from + len);
             assert_eq!(read(from, len), expected[from..to], "{from} {len}");
         }
+        let said = damage.get().map(ToString::to_string);
+        assert!(said.is_some_and(|said| said.starts_with("cannot read a:")));
         assert_eq!(read(5_000, 1), [1]);
         assert!(read(LEN + 5, 7).is_empty());
     }

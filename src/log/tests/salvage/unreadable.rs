@@ -4,9 +4,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::disk::{Fault, Operation, ProbeDisk, ReadOnlyDisk};
-use crate::log::tests::salvage::{Sample, name_of, open_on};
-use crate::log::{Chunk, Log, StorageError};
+use crate::disk::{Disk, Fault, MemoryDisk, Operation, ProbeDisk, ReadOnlyDisk, SimulatedHost};
+use crate::log::salvage::{Mended, mend};
+use crate::log::tests::names;
+use crate::log::tests::salvage::{Sample, name_of, open_on, positions, read_all};
+use crate::log::{Chunk, Log, Opened, StorageError};
 use crate::model::Position;
 
 /// What a disk gives or refuses as one, in bytes.
@@ -22,8 +24,9 @@ fn spoil(probe: &ProbeDisk, name: &str, offset: u32) {
 }
 
 impl Sample {
-    fn probed(&self) -> ProbeDisk {
-        ProbeDisk::new(Arc::new(self.disk.snapshot()))
+    fn probed(&self) -> (MemoryDisk, ProbeDisk) {
+        let disk = self.disk.snapshot();
+        (disk.clone(), ProbeDisk::new(Arc::new(disk)))
     }
 
     /// A place amid the records of a segment.
@@ -61,7 +64,7 @@ fn found(chunk: &Chunk) -> Vec<u64> {
 
 /// An open log, in whose first but one segment a sector is bad, and the events that are in it.
 fn with_bad_sector(sample: &Sample) -> (Log, BTreeSet<u64>) {
-    let probe = sample.probed();
+    let (_, probe) = sample.probed();
     let opened = open_on(Arc::new(probe.clone()), false).unwrap();
     let offset = sample.amid(1);
     spoil(&probe, &name_of(1), offset);
@@ -135,7 +138,7 @@ fn a_footer_that_cannot_be_read_is_done_without_where_nothing_is_written() {
     let entry = opened.log.manifest().current().sealed[1].clone();
     drop(opened);
     for offset in [entry.footer_offset, entry.len_bytes - 1] {
-        let probe = sample.probed();
+        let (_, probe) = sample.probed();
         spoil(&probe, &name_of(1), offset);
         let opened = open_on(Arc::new(ReadOnlyDisk::new(Arc::new(probe))), true).unwrap();
         let lost = sample.of_units_in_sector(1, offset);
@@ -145,4 +148,121 @@ fn a_footer_that_cannot_be_read_is_done_without_where_nothing_is_written() {
         assert!(missing.into_iter().all(|at| lost.contains(&at)), "{offset}");
         assert!(served.len() > lost.len());
     }
+}
+
+fn mended(probe: &ProbeDisk, lost: &BTreeSet<u64>) -> Mended {
+    let host = SimulatedHost::new(9);
+    let mut told = BTreeSet::new();
+    let mended = mend(probe, &host, "now", &mut |examined| {
+        told = positions(&examined.lost);
+        Vec::new()
+    });
+    let mended = mended.unwrap();
+    assert_eq!((&told, &positions(&mended.examined.lost)), (lost, lost));
+    mended
+}
+
+/// The disk is as bad as before.
+fn is_whole_without(sample: &Sample, probe: &ProbeDisk, lost: &BTreeSet<u64>) {
+    let Opened { log, writer, .. } = open_on(Arc::new(probe.clone()), false).unwrap();
+    assert_eq!(log.end().0, sample.end);
+    assert!(
+        read_all(&log)
+            .into_iter()
+            .eq((0..sample.end).filter(|at| !lost.contains(at)))
+    );
+    let verified = log.verify(&mut |_| ()).unwrap();
+    assert!(verified.is_whole(), "{verified}");
+    writer.close(&log).unwrap();
+}
+
+#[test]
+fn a_repair_takes_out_what_cannot_be_read_and_keeps_all_else() {
+    let sample = Sample::new(9);
+    for bad in [vec![1], vec![sample.live], vec![1, sample.live]] {
+        let (disk, probe) = sample.probed();
+        let (mut hit, mut may_be_lost) = (BTreeSet::new(), BTreeSet::new());
+        for segment in bad.iter().copied() {
+            let offset = sample.amid(segment);
+            spoil(&probe, &name_of(segment), offset);
+            let sealed = segment < sample.live;
+            hit.extend(sample.in_sector(segment, offset));
+            may_be_lost.extend(match sealed {
+                true => sample.in_sector(segment, offset),
+                false => sample.of_units_in_sector(segment, offset),
+            });
+        }
+        let before = disk.snapshot();
+        let asked: Arc<dyn Disk> = Arc::new(probe.clone());
+        let found = Log::inspect(&asked, &mut |_| ()).unwrap();
+        let lost = positions(&found.lost);
+        assert!(
+            hit.is_subset(&lost) && lost.is_subset(&may_be_lost),
+            "{found}"
+        );
+        let mended = mended(&probe, &lost);
+        assert!(mended.lineage.is_some());
+        for name in bad.into_iter().map(name_of) {
+            let damage = mended
+                .examined
+                .lost
+                .iter()
+                .map(|lost| lost.damage.to_string());
+            assert!(
+                damage.into_iter().any(|text| text.contains(&name)),
+                "{name}"
+            );
+            let kept = format!("damaged-now-{name}");
+            assert!(mended.kept.contains(&kept), "{:?}", mended.kept);
+            assert_eq!(disk.map(&kept).unwrap(), before.map(&name).unwrap());
+            assert!(disk.open(&name).is_err());
+        }
+        is_whole_without(&sample, &probe, &lost);
+    }
+}
+
+/// Whose they are, the units say by themselves; and behind the last one there is nothing yet.
+#[test]
+fn where_no_event_is_none_is_lost_and_the_segment_is_written_again() {
+    let sample = Sample::new(9);
+    let none = BTreeSet::new();
+    let live = sample.live;
+    let len = sample.disk.map(&name_of(live)).unwrap().len();
+    let last = u32::try_from(len).unwrap() - 1;
+    for (segment, bad) in [
+        (1, Some(0)),
+        (live, Some(0)),
+        (live, Some(last)),
+        (live, None),
+    ] {
+        let (disk, probe) = sample.probed();
+        let name = name_of(segment);
+        match bad {
+            Some(offset) => spoil(&probe, &name, offset),
+            None => disk.corrupt(&name, 0, &[0; 4096]).unwrap(),
+        }
+        let asked: Arc<dyn Disk> = Arc::new(probe.clone());
+        let opened = open_on(Arc::new(ReadOnlyDisk::new(Arc::clone(&asked))), true).unwrap();
+        assert!(read_all(&opened.log).into_iter().eq(0..sample.end));
+        drop(opened);
+        let found = Log::inspect(&asked, &mut |_| ()).unwrap();
+        assert_eq!((found.lost.len(), found.is_whole()), (0, false), "{found}");
+        let kept = mended(&probe, &none).kept;
+        assert!(kept.contains(&format!("damaged-now-{name}")), "{kept:?}");
+        is_whole_without(&sample, &probe, &none);
+    }
+}
+
+#[test]
+fn a_manifest_that_cannot_be_read_is_kept_and_costs_no_event() {
+    let sample = Sample::new(9);
+    let none = BTreeSet::new();
+    let (disk, probe) = sample.probed();
+    let newest = names(&disk, "manifest").pop().unwrap();
+    spoil(&probe, &newest, 0);
+    let before = disk.map(&newest).unwrap();
+    let kept = format!("damaged-now-{newest}");
+    assert!(mended(&probe, &none).kept.contains(&kept));
+    assert_eq!(disk.map(&kept).unwrap(), before);
+    is_whole_without(&sample, &probe, &none);
 }
