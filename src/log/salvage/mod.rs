@@ -73,6 +73,8 @@ impl fmt::Display for LostRange {
 /// A segment, as it is found.
 struct Segment {
     spare: Result<Spare, StorageError>,
+    /// What is wrong with its header, if it is not sealed.
+    header_damage: Option<StorageError>,
     name: Arc<str>,
     id: u32,
     /// What the manifest says of it, if it is sealed.
@@ -101,6 +103,7 @@ impl Segment {
         };
         Self {
             spare: spare.map_err(|_| missing),
+            header_damage: None,
             name,
             id: entry.id,
             entry: Some(entry.clone()),
@@ -110,7 +113,10 @@ impl Segment {
 
     fn unsealed(disk: &dyn Disk, known: &Known, id: u32) -> Self {
         let name = FileName::Segment(id).to_string();
-        let spare = match open_segment(disk, &known.identity, id) {
+        let opened = open_segment(disk, &known.identity, id);
+        let is_damaged = |error: &&StorageError| matches!(error, StorageError::Damaged { .. });
+        let header_damage = opened.as_ref().err().filter(is_damaged).cloned();
+        let spare = match opened {
             // The units tell whose they are by themselves.
             Err(StorageError::Damaged { file, .. }) => {
                 let failed = |error| StorageError::io("open", &file, error);
@@ -133,6 +139,7 @@ impl Segment {
                 file: Arc::new(PatientFile(spare.file)),
                 ..spare
             }),
+            header_damage,
             name: name.into(),
             id,
             entry: None,
@@ -354,7 +361,7 @@ pub(crate) struct Examined {
     pub(crate) files: Vec<FileFinding>,
     /// What is wrong with the small files without which no store opens.
     pub(crate) damage: Vec<StorageError>,
-    /// Damaged stretches that may have held state records.
+    /// Damaged stretches that may have held state records which nothing else has.
     pub(crate) unknown_states: u64,
     /// Behind the last event.
     pub(crate) end: Position,
@@ -368,6 +375,8 @@ pub(crate) struct Examined {
 
 struct Examiner {
     found: Examined,
+    /// The state file has the records in front of this.
+    states_from: Place,
     /// What is wrong with the segment, and where it begins.
     damage: Option<StorageError>,
     first: Position,
@@ -375,19 +384,28 @@ struct Examiner {
 
 impl Visitor for Examiner {
     fn begin(&mut self, segment: &Segment, behind: &Expected) -> Result<(), StorageError> {
-        self.damage = segment.spare.as_ref().err().cloned();
+        let missing = segment.spare.as_ref().err();
+        self.damage = missing.or(segment.header_damage.as_ref()).cloned();
         self.first = behind.position;
         Ok(())
     }
 
     fn piece(&mut self, segment: &Segment, piece: Piece<'_>) -> Result<(), StorageError> {
         let lost = segment.lost(&piece);
-        let (offset, why, knows_states) = match &piece {
+        let (offset, end, why, has_states) = match &piece {
             Piece::Whole(_) => return Ok(()),
-            Piece::Half(half) => (half.header.place.offset, half.why, half.trailer.is_some()),
-            Piece::Gap(gap) => (gap.offset, gap.why, false),
+            Piece::Half(half) => {
+                let offset = half.header.place.offset;
+                (offset, half.end_offset, half.why, half.trailer.is_some())
+            }
+            Piece::Gap(gap) => (gap.offset, gap.end_offset, gap.why, false),
         };
-        self.found.unknown_states += u64::from(!knows_states);
+        let end = Place {
+            segment: segment.id,
+            // Of a file that is not there nobody knows where it ended.
+            offset: segment.spare.as_ref().map_or(u32::MAX, |_| end),
+        };
+        self.found.unknown_states += u64::from(!has_states && end > self.states_from);
         let damage = || segment.damage(offset, why);
         self.damage.get_or_insert_with(damage);
         self.found.lost.extend(lost);
@@ -430,6 +448,7 @@ pub(crate) fn examine(disk: &dyn Disk, files: &[(String, u64)]) -> Result<Examin
 fn examine_known(disk: &dyn Disk, known: &Known) -> Result<Examined, LogOpenError> {
     let mut examiner = Examiner {
         found: Examined::default(),
+        states_from: known.states(disk).0,
         damage: None,
         first: Position::START,
     };
