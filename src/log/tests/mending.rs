@@ -266,7 +266,7 @@ fn rewritten() -> (MemoryDisk, SealedSegment, String) {
         log.keeper_step().unwrap();
     }
     let end = log.manifest().current().sealed_end();
-    let update = |data: &mut crate::format::manifest::ManifestData| data.indexed_to = end;
+    let update = |data: &mut ManifestData| data.indexed_to = end;
     log.manifest().update(update).unwrap();
     let (segment, _) = log.rewritable()[1];
     assert!(log.rewrite(segment, 1, &mut Thirds).unwrap().rewritten);
