@@ -157,7 +157,7 @@ impl Segment {
         let mut half = half;
         let spare = self.spare.as_ref().ok()?;
         let salt = &known.identity.record_salt;
-        if matches!(piece, Piece::Gap(_)) && self.entry.as_ref().is_none_or(is_as_written) {
+        if matches!(piece, Piece::Gap(_)) {
             // A unit whose header is not whole begins here, perhaps.
             let len = half.end_offset.saturating_sub(half.header.place.offset);
             let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
@@ -222,11 +222,6 @@ impl Segment {
             Piece::Gap(_) => Vec::new(),
         }
     }
-}
-
-/// Whether no event was ever removed from it.
-fn is_as_written(entry: &SealedSegment) -> bool {
-    entry.rewrite.is_none()
 }
 
 /// The bytes of a record where the footer says that it stands; they are to be checked.
@@ -530,7 +525,7 @@ impl Shared {
     /// that is only read. Whether that was to be found out.
     pub(super) fn rescue(&self, entry: &SealedSegment) -> Result<bool, StorageError> {
         let is_known = |live: &Live| live.facts.segment == entry.id;
-        if !is_as_written(entry) || self.state.read().live.iter().any(is_known) {
+        if entry.rewrite.is_some() || self.state.read().live.iter().any(is_known) {
             return Ok(false);
         }
         let manifest = self.manifest.current();

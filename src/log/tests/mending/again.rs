@@ -51,6 +51,25 @@ fn a_damaged_unit_of_a_segment_that_was_written_again_costs_its_events_and_no_ot
     assert!(is_whole_but_for_tables(&inspect(&disk)));
 }
 
+/// Each record says by itself which event it is.
+#[test]
+fn a_unit_without_a_header_is_found_in_a_segment_that_was_written_again() {
+    let sample = Sample::new(true);
+    let disk = sample.disk.snapshot();
+    sample.flip(&disk, 0, 2);
+    assert!(!repair(&disk, "now").unwrap().is_empty());
+    let left = Content::of(&disk);
+    let entry = manifest_of(&disk).sealed[0].clone();
+    let name = entry.file_name().to_string();
+    for unit in &headers(&disk, &entry)[..2] {
+        let disk = disk.snapshot();
+        let bit = u64::from(unit.place.offset + 20) * 8;
+        disk.flip_bit(&name, bit).unwrap();
+        assert!(repair(&disk, "later").unwrap().is_empty());
+        assert_eq!(Content::of(&disk).events, left.events);
+    }
+}
+
 #[test]
 fn each_repair_of_a_segment_leaves_what_the_one_before_has_put_aside() {
     let sample = Sample::new(true);
