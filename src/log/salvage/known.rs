@@ -69,7 +69,6 @@ impl Known {
     /// What the state file says, and the place from which on the units have to be asked; the start
     /// of the log if there is no whole file.
     pub(super) fn states(&self, disk: &dyn Disk) -> (Place, StateMap) {
-        let entry = self.manifest.state.filter(|entry| entry.number > 0);
         let read = |entry: StateEntry| {
             let (map, _) = read_state_file(disk, &entry).ok()??;
             Some((entry.place, map))
@@ -79,7 +78,7 @@ impl Known {
             offset: 0,
         };
         let nothing = || (start, StateMap::default());
-        entry.and_then(read).unwrap_or_else(nothing)
+        self.manifest.state.and_then(read).unwrap_or_else(nothing)
     }
 
     /// The position up to which there were events, whatever is found of them.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::disk::{Disk, Fault, MemoryDisk, Operation, ProbeDisk, SimulatedHost};
 use crate::format::segment::HEADER_LEN_BYTES;
+use crate::log::salvage::mend;
 use crate::log::tests::mending::{
-    Content, EVENTS, LIVE, Sample, is_whole_but_for_tables, name_of, newest_manifest, open, repair,
-    rewritten, write,
+    Content, EVENTS, LIVE, Sample, is_whole_but_for_tables, manifest_of, name_of, newest_manifest,
+    open, repair, rewritten, write,
 };
 use crate::log::tests::{inspect, names};
 use crate::log::{Log, LogOpenError, LogOptions, StorageError};
@@ -34,34 +35,63 @@ fn events_that_only_a_lost_manifest_knew_of_are_found() {
 #[test]
 fn a_segment_without_a_footer_is_found_where_the_manifest_is_lost_too() {
     let sample = Sample::new(true);
-    let whole = Content::of(&sample.disk);
-    for (segments, cut) in [
-        (&[0][..], false),
-        (&[1], false),
-        (&[0, 1], false),
-        (&[0, 1], true),
-    ] {
-        let disk = sample.disk.snapshot();
-        for segment in segments {
-            let name = name_of(*segment);
-            let len = disk.open(&name).unwrap().len().unwrap();
-            match cut {
-                false => disk.flip_bit(&name, len * 8 - 100).unwrap(),
-                true => {
-                    let last = *sample.of_segment(*segment).last().unwrap();
-                    disk.truncate(&name, u64::from(last.place.offset + last.len))
-                        .unwrap();
-                }
-            }
-        }
-        for name in names(&disk, "manifest") {
-            disk.destroy(&name).unwrap();
-        }
-        let found = inspect(&disk);
-        assert_eq!((found.lost.len(), found.end), (0, sample.end), "{found}");
-        assert!(repair(&disk, "now").unwrap().is_empty());
-        assert_eq!(Content::of(&disk), whole);
+    let mut opened = open(&sample.disk);
+    while opened.log.manifest().current().sealed.len() < 4 {
+        write(&mut opened, EVENTS);
+        opened.log.keeper_step().unwrap();
     }
+    opened.log.shared.write_floor(false).unwrap();
+    drop(opened);
+    let whole = Content::of(&sample.disk);
+    for segments in [&[0][..], &[1], &[0, 1], &[1, 2], &[0, 2], &[2, 3]] {
+        for cut in [false, true] {
+            let disk = sample.disk.snapshot();
+            for segment in segments {
+                let entry = manifest_of(&disk).sealed[*segment].clone();
+                let name = entry.file_name().to_string();
+                match cut {
+                    false => disk
+                        .flip_bit(&name, u64::from(entry.len_bytes) * 8 - 100)
+                        .unwrap(),
+                    true => disk.truncate(&name, entry.units_end().into()).unwrap(),
+                }
+                // What a scavenge had begun to write says nothing.
+                let begun = disk.map(&name).unwrap().slice(..9_000);
+                disk.put(&format!("{name}-00000001"), &begun).unwrap();
+            }
+            for name in names(&disk, "manifest") {
+                disk.destroy(&name).unwrap();
+            }
+            let found = inspect(&disk);
+            assert_eq!((found.lost.len(), found.end), (0, whole.end), "{found}");
+            assert!(repair(&disk, "now").unwrap().is_empty());
+            assert_eq!(Content::of(&disk), whole, "{segments:?}");
+        }
+    }
+}
+
+/// A file that was made for a segment and never named.
+#[test]
+fn a_number_that_no_segment_has_is_no_segment_that_is_missed() {
+    let disk = MemoryDisk::new();
+    let mut opened = open(&disk);
+    disk.put(&name_of(1), b"made for nothing").unwrap();
+    while opened.log.manifest().current().sealed.len() < 2 {
+        write(&mut opened, EVENTS);
+        opened.log.keeper_step().unwrap();
+    }
+    drop(opened);
+    let whole = Content::of(&disk);
+    let sealed = manifest_of(&disk).sealed;
+    assert_eq!((sealed[0].id, sealed[1].id), (0, 2));
+    for name in names(&disk, "manifest") {
+        disk.destroy(&name).unwrap();
+    }
+    let found = inspect(&disk);
+    let named = found.files.iter().any(|file| file.file == name_of(1));
+    assert!(found.lost.is_empty() && !named, "{found}");
+    assert!(repair(&disk, "now").unwrap().is_empty());
+    assert_eq!(Content::of(&disk), whole);
 }
 
 #[test]
@@ -90,13 +120,46 @@ fn a_segment_whose_header_alone_is_damaged_is_repaired_without_a_loss() {
 #[test]
 fn a_segment_whose_rewriting_only_a_lost_manifest_knew_of_is_found() {
     let (disk, entry, newest) = rewritten();
+    let generation = manifest_of(&disk).generation - 1;
     let whole = Content::of(&disk);
     assert!(names(&disk, &name_of(entry.id)).len() == 1 && entry.rewrite.is_some());
     disk.destroy(&newest).unwrap();
     let found = inspect(&disk);
     assert_eq!((found.lost.len(), found.end), (0, whole.end), "{found}");
-    assert!(repair(&disk, "now").unwrap().is_empty());
+    let missed = format!("manifest-{:016x}", generation + 1);
+    assert_eq!(*missing(&disk), [missed]);
     assert_eq!(Content::of(&disk), whole);
+}
+
+/// Repairs a log; gives the small files that were found to be missing.
+fn missing(disk: &MemoryDisk) -> Vec<String> {
+    let mended = mend(disk, &SimulatedHost::new(9), "now", &mut |_| Vec::new());
+    let damage = mended.unwrap().examined.damage.into_iter();
+    let file = |damage| match damage {
+        StorageError::Missing { file, .. } => file.to_string(),
+        other => panic!("{other}"),
+    };
+    damage.map(file).collect()
+}
+
+/// Then a newer manifest would have named what has taken its place.
+#[test]
+fn a_segment_that_is_gone_speaks_against_the_manifest_only_where_it_was_written_again() {
+    let (disk, entry, _) = rewritten();
+    let gone = entry.id + 1;
+    disk.destroy(&name_of(gone)).unwrap();
+    let begun = disk
+        .map(&entry.file_name().to_string())
+        .unwrap()
+        .slice(..9_000);
+    for has_begun in [false, true] {
+        let disk = disk.snapshot();
+        if has_begun {
+            disk.put(&format!("{}-00000001", name_of(gone)), &begun)
+                .unwrap();
+        }
+        assert_eq!(*missing(&disk), [""; 0]);
+    }
 }
 
 /// Somebody may still want to look at it.

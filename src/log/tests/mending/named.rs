@@ -187,8 +187,12 @@ fn the_floor_of_a_repaired_log_bears_witness_to_all_of_it() {
     let sample = Sample::new(true);
     let floor = |disk: &MemoryDisk| Floor::decode(&disk.map("floor").unwrap()).unwrap();
     let before = floor(&sample.disk);
-    for segment in [0, LIVE] {
+    for (segment, seals) in [(0, false), (0, true), (LIVE, false)] {
         let disk = sample.disk.snapshot();
+        if seals {
+            open(&disk).log.keeper_step().unwrap();
+            assert_eq!(manifest_of(&disk).unsealed, [LIVE]);
+        }
         sample.flip(&disk, segment, 1);
         repair(&disk, "now").unwrap();
         let (found, manifest) = (floor(&disk), manifest_of(&disk));
