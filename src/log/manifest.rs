@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crate::disk::Disk;
+use crate::format::FormatError;
 use crate::format::manifest::{LEN_BYTES_MAX, ManifestData};
 use crate::format::names::FileName;
 use crate::log::error::StorageError;
@@ -125,5 +126,12 @@ pub(super) fn read_manifest(
 ) -> Result<ManifestData, StorageError> {
     let name = FileName::Manifest(generation).to_string();
     let bytes = read_file(disk, &name, LEN_BYTES_MAX)?;
-    ManifestData::decode(&bytes).map_err(|error| StorageError::damaged(&name, 0, error))
+    let damaged = |error| StorageError::damaged(&name, 0, error);
+    let manifest = ManifestData::decode(&bytes).map_err(damaged)?;
+    match manifest.generation == generation {
+        true => Ok(manifest),
+        false => Err(damaged(FormatError::Invalid(
+            "the generation of a manifest",
+        ))),
+    }
 }

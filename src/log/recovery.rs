@@ -188,11 +188,6 @@ pub(super) fn survey(
         len_bytes: 0,
     })?;
     let manifest = Arc::new(read_manifest(disk, generation)?);
-    if manifest.generation != generation {
-        let name = FileName::Manifest(generation).to_string();
-        let error = FormatError::Invalid("the generation of a manifest");
-        return Err(StorageError::damaged(&name, 0, error).into());
-    }
     let floor = read_floor(disk, &manifest)?;
     check_sizes(files, &manifest)?;
     let mut survey = Survey {
@@ -311,7 +306,11 @@ impl Survey {
 
     /// Units are written only to segments that the manifest names. Where another one has units, a
     /// newer manifest was lost.
-    fn check_unnamed(&self, disk: &dyn Disk, files: &[(String, u64)]) -> Result<(), StorageError> {
+    pub(super) fn check_unnamed(
+        &self,
+        disk: &dyn Disk,
+        files: &[(String, u64)],
+    ) -> Result<(), StorageError> {
         for (name, _) in files {
             let Some(FileName::Segment(id)) = FileName::parse(name) else {
                 continue;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::disk::{Disk, DiskFile};
 use crate::format::checksum::{ChecksumList, checksum};
-use crate::format::footer::{Digest, LEAF_EVENTS, Mark};
+use crate::format::footer::{Digest, FIXED_LEN_BYTES, LEAF_EVENTS, Mark};
 use crate::format::manifest::{Rewrite, SealedSegment};
 use crate::format::record::Layout;
 use crate::format::rewrite::{IndexKey, KeptRun, RemovedKeys, RemovedKeysWriter, RewrittenTrailer};
@@ -514,6 +514,12 @@ impl<'a> Output<'a> {
         Ok(len)
     }
 
+    fn flush_and_sync(&mut self) -> Result<(), StorageError> {
+        self.flush()?;
+        let synced = self.file.sync_data();
+        synced.map_err(|error| StorageError::io("sync", &self.name, error))
+    }
+
     /// Writes the keys and the footer, and reads everything back. Gives the entry of the segment
     /// with what is known of the file now.
     pub(super) fn finish(
@@ -528,10 +534,15 @@ impl<'a> Output<'a> {
         let (bytes, footer) = self.facts.footer(digests);
         self.buffer.extend_from_slice(keys);
         self.buffer.extend_from_slice(&bytes);
-        self.flush()?;
-        let failed = |error| StorageError::io("sync", &self.name, error);
-        self.file.sync_data().map_err(failed)?;
-        self.file.drop_cache().map_err(failed)?;
+        // Its end comes when all else is durable: where no manifest is left, a file that ends as it
+        // should is taken for what it says it is.
+        let end_at = self.buffer.len().saturating_sub(FIXED_LEN_BYTES);
+        let end_bytes = self.buffer.split_off(end_at);
+        self.flush_and_sync()?;
+        self.buffer = end_bytes;
+        self.flush_and_sync()?;
+        let dropped = self.file.drop_cache();
+        dropped.map_err(|error| StorageError::io("read back", &self.name, error))?;
         let digest: Digest = self.hasher.finalize().into();
         let read = digest_of(&*self.file, &self.name, self.offset)?;
         let len_bytes = u32::try_from(self.offset).ok();

@@ -197,9 +197,9 @@ mod tests {
         let items: Vec<Item> = (0..300).map(|at| (at + at / 7, 5 * at + 3)).collect();
         let mut bytes = Vec::new();
         put_leaf(&items, 1, &mut bytes);
-        let mut all = vec![(9, 9); 5];
+        let mut all = vec![(9, 9); 100];
         let mut reader = Reader::new(&bytes, "a leaf");
         leaf(&mut reader, 0, 1, &mut all).unwrap();
-        assert_eq!((reader.remaining(), &all[5..]), (0, &items[..]));
+        assert_eq!((reader.remaining(), &all[100..]), (0, &items[..]));
     }
 }

@@ -209,6 +209,7 @@ impl Fixture {
     pub(super) fn commit(&self) {
         let mut state = self.log.state.lock();
         state.end = state.events.len();
+        self.index.requests_durable(self.index.requests_staged());
     }
 
     pub(super) fn commit_to(&self, end: u64) {

@@ -1,21 +1,26 @@
 //! What is known of a damaged log before its segments are read: what its small files say, and where
 //! no manifest is whole, what the segments say of themselves.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
 use crate::disk::Disk;
 use crate::format::FormatError;
 use crate::format::floor::{FILE_LEN_BYTES, Floor};
 use crate::format::footer::{CreatedRange, FIXED_LEN_BYTES, Footer, Mark};
-use crate::format::manifest::{ManifestData, Rewrite, SealedSegment};
+use crate::format::manifest::{ManifestData, Rewrite, SealedSegment, StateEntry};
 use crate::format::names::FileName;
 use crate::format::segment::{HEADER_LEN_BYTES, SegmentHeader, SegmentKind};
 use crate::format::store::{self, Identity};
-use crate::format::unit::{HEADER_LEN, UnitHeader};
+use crate::format::unit::{HEADER_LEN, Place, UnitHeader};
 use crate::log::error::{LogOpenError, StorageError};
 use crate::log::file::read_file;
 use crate::log::manifest::read_manifest;
-use crate::log::recovery::newest_generation;
+use crate::log::recovery::{RecoveryReport, Survey, newest_generation, read_state_file};
 use crate::log::seal::digest_of;
 use crate::log::sealed::read_exact;
+use crate::log::states::StateMap;
 use crate::model::Position;
 
 /// What is known of a damaged log before its segments are read.
@@ -41,22 +46,7 @@ impl Known {
         let len = u64::try_from(FILE_LEN_BYTES).unwrap_or(0);
         let floor = read_file(disk, &FileName::Floor.to_string(), len);
         let floor = floor.ok().and_then(|bytes| Floor::decode(&bytes).ok());
-        let newest = newest_generation(files);
-        let manifest = match newest {
-            Some(generation) => read_manifest(disk, generation),
-            None => Err(StorageError::Missing {
-                file: "manifest".into(),
-                len_bytes: 0,
-            }),
-        };
-        let lost = |floor: &Floor| newest.is_none_or(|newest| floor.generation > newest);
-        let manifest = match (manifest, floor.as_ref().filter(|floor| lost(floor))) {
-            (Ok(_), Some(floor)) => Err(StorageError::Missing {
-                file: FileName::Manifest(floor.generation).to_string().into(),
-                len_bytes: 0,
-            }),
-            (manifest, _) => manifest,
-        };
+        let manifest = newest_manifest(disk, files, &identity, floor.as_ref());
         let (manifest, manifest_damage) = match manifest {
             Ok(manifest) => (manifest, None),
             Err(StorageError::Damaged {
@@ -76,6 +66,21 @@ impl Known {
         })
     }
 
+    /// What the state file says, and the place from which on the units have to be asked; the start
+    /// of the log if there is no whole file.
+    pub(super) fn states(&self, disk: &dyn Disk) -> (Place, StateMap) {
+        let read = |entry: StateEntry| {
+            let (map, _) = read_state_file(disk, &entry).ok()??;
+            Some((entry.place, map))
+        };
+        let start = Place {
+            segment: 0,
+            offset: 0,
+        };
+        let nothing = || (start, StateMap::default());
+        self.manifest.state.and_then(read).unwrap_or_else(nothing)
+    }
+
     /// The position up to which there were events, whatever is found of them.
     pub(super) fn known_end(&self) -> Position {
         let manifest = &self.manifest;
@@ -83,6 +88,46 @@ impl Known {
         let checkpoint = manifest.checkpoint.map(|checkpoint| checkpoint.position);
         let known = [Some(manifest.indexed_to), floor, checkpoint];
         known.into_iter().flatten().max().unwrap_or_default()
+    }
+}
+
+/// The newest manifest, if nothing tells of a newer one.
+fn newest_manifest(
+    disk: &dyn Disk,
+    files: &[(String, u64)],
+    identity: &Identity,
+    floor: Option<&Floor>,
+) -> Result<ManifestData, StorageError> {
+    let missing = |file: Arc<str>| StorageError::Missing { file, len_bytes: 0 };
+    let Some(newest) = newest_generation(files) else {
+        return Err(missing("manifest".into()));
+    };
+    let manifest = read_manifest(disk, newest)?;
+    let of_generation = |it| missing(FileName::Manifest(it).to_string().into());
+    if let Some(floor) = floor.filter(|floor| floor.generation > newest) {
+        return Err(of_generation(floor.generation));
+    }
+    let survey = Survey::new(
+        *identity,
+        Arc::new(manifest.clone()),
+        RecoveryReport::default(),
+    );
+    survey.check_unnamed(disk, files)?;
+    // A segment that was written again goes only when a manifest names what has taken its place.
+    let is_there = |name: &str| files.iter().any(|(file, _)| file == name);
+    let gone = |entry: &&SealedSegment| !is_there(&entry.file_name().to_string());
+    let later = |entry: &SealedSegment| {
+        files.iter().any(|(name, len)| match FileName::parse(name) {
+            Some(FileName::Rewritten { segment, number }) => {
+                let key = (segment, number);
+                segment == entry.id && sealed_entry(disk, identity, name, key, *len).is_some()
+            }
+            _ => false,
+        })
+    };
+    match manifest.sealed.iter().filter(gone).any(later) {
+        true => Err(of_generation(newest + 1)),
+        false => Ok(manifest),
     }
 }
 
@@ -94,7 +139,7 @@ fn rebuilt_manifest(
     floor: Option<&Floor>,
 ) -> ManifestData {
     let mut sealed = Vec::<SealedSegment>::new();
-    let mut unsealed = Vec::new();
+    let mut others = BTreeMap::new();
     let (mut next_table, mut next_segment) = (0, 0);
     let mut generation = newest_generation(files).unwrap_or(0);
     for (name, len) in files {
@@ -110,7 +155,7 @@ fn rebuilt_manifest(
         next_segment = next_segment.max(id + 1);
         match sealed_entry(disk, identity, name, (id, number), *len) {
             Some(entry) => sealed.push(entry),
-            None if number == 0 => unsealed.push(id),
+            None if number == 0 => drop(others.insert(id, u32::try_from(*len).unwrap_or(u32::MAX))),
             None => {}
         }
     }
@@ -123,8 +168,8 @@ fn rebuilt_manifest(
         }
         same
     });
-    unsealed.sort_unstable();
-    unsealed.retain(|id| sealed.iter().all(|sealed| sealed.id < *id));
+    let behind_sealed = |id: &&u32| sealed.iter().all(|sealed| sealed.id < **id);
+    let unsealed = others.keys().filter(behind_sealed).copied().collect();
     generation = generation.max(floor.map_or(0, |floor| floor.generation));
     let epochs = sealed.iter().map(|sealed| sealed.mark.epoch);
     let epoch = epochs.chain(floor.map(|floor| floor.epoch)).max();
@@ -133,54 +178,76 @@ fn rebuilt_manifest(
         epoch: epoch.unwrap_or(0).saturating_add(1),
         next_segment,
         next_table,
-        sealed: with_missing(sealed, |next| mark_before(disk, identity, next)),
+        sealed: with_missing(sealed, &others, |name| first_unit(disk, identity, name)),
         unsealed,
         ..ManifestData::default()
     }
 }
 
-/// The last unit in front of a segment, as far as the first unit in it says.
-fn mark_before(disk: &dyn Disk, identity: &Identity, next: &SealedSegment) -> Option<Mark> {
-    let name = next.file_name().to_string();
+/// The first unit of a file, if its header is whole.
+fn first_unit(disk: &dyn Disk, identity: &Identity, name: FileName) -> Option<UnitHeader> {
+    let name = name.to_string();
     let file = disk.open_to_read(&name).ok()?;
     let bytes = read_exact(&*file, &name, HEADER_LEN_BYTES.into(), HEADER_LEN).ok()?;
     let (header, _) = UnitHeader::decode(&bytes, &identity.unit_salt).ok()?;
-    Some(Mark {
-        checksum: header.previous,
-        epoch: header.epoch,
-        committed_us: header.committed_us,
-    })
+    Some(header)
 }
 
-/// Puts an entry where a segment must have been, so that the one behind it continues it.
+/// Puts entries where segments must have been, so that the ones behind them continue them. `others`
+/// are the files that do not end like sealed ones, and how long they are.
 fn with_missing(
     found: Vec<SealedSegment>,
-    mark_before: impl Fn(&SealedSegment) -> Option<Mark>,
+    others: &BTreeMap<u32, u32>,
+    first_unit: impl Fn(FileName) -> Option<UnitHeader>,
 ) -> Vec<SealedSegment> {
     let mut all = Vec::<SealedSegment>::new();
     for next in found {
-        let end = all
-            .last()
-            .map_or(Position::START, SealedSegment::end_position);
-        let id = all.last().map_or(0, |last| last.id + 1);
-        if next.first_position > end && id < next.id {
-            let mark = all.last().map_or(Mark::START, |last| last.mark);
-            let mark = mark_before(&next).unwrap_or(mark);
-            all.push(SealedSegment {
-                id,
-                first_position: end,
-                events: u32::try_from(next.first_position.0 - end.0).unwrap_or(u32::MAX),
-                len_bytes: 0,
-                footer_offset: HEADER_LEN_BYTES,
-                created: CreatedRange::EMPTY,
-                mark,
-                digest: [0; 32],
-                rewrite: None,
-            });
+        let last = all.last();
+        let mut first = last.map_or(Position::START, SealedSegment::end_position);
+        let mut mark = last.map_or(Mark::START, |last| last.mark);
+        let ids = last.map_or(0, |last| last.id + 1)..next.id;
+        if first < next.first_position && !ids.is_empty() {
+            let mut missing: Vec<u32> = others.range(ids.clone()).map(|(id, _)| *id).collect();
+            if missing.is_empty() {
+                missing.push(ids.start);
+            }
+            let behind = missing.iter().skip(1).map(|id| FileName::Segment(*id));
+            let behind = behind.chain([next.file_name()]);
+            for (id, behind) in missing.iter().zip(behind) {
+                let unit = first_unit(behind);
+                let end = match behind == next.file_name() {
+                    true => Some(next.first_position),
+                    false => unit.map(|unit| unit.first_position),
+                };
+                let end = end.unwrap_or(first).clamp(first, next.first_position);
+                mark = unit.map_or(mark, |unit| Mark {
+                    checksum: unit.previous,
+                    epoch: unit.epoch,
+                    committed_us: unit.committed_us,
+                });
+                let len = others.get(id).copied().unwrap_or(HEADER_LEN_BYTES);
+                all.push(missing_entry(*id, first..end, len, mark));
+                first = end;
+            }
         }
         all.push(next);
     }
     all
+}
+
+/// What is said of a segment of which only the others tell.
+fn missing_entry(id: u32, events: Range<Position>, len: u32, mark: Mark) -> SealedSegment {
+    SealedSegment {
+        id,
+        first_position: events.start,
+        events: u32::try_from(events.end.0 - events.start.0).unwrap_or(u32::MAX),
+        len_bytes: len,
+        footer_offset: len,
+        created: CreatedRange::EMPTY,
+        mark,
+        digest: [0; 32],
+        rewrite: None,
+    }
 }
 
 /// What a manifest would say of a sealed segment; none if the file does not end like one.

@@ -17,17 +17,18 @@
 //! report of what is lost; nothing of Annal ever reads or removes them again. The new files are
 //! written, synced and read back first; then the old ones are renamed; then a manifest names the
 //! new ones. Who is stopped in between finds the store as damaged as before, and the next repair
-//! gives the old names back first.
+//! gives the old names back first. A damaged manifest keeps its name until there is a newer one:
+//! without it the one before would be believed.
 //!
 //! # What follows from it
 //!
 //! The tables of the index that cover lost events are made again from what is left. So lists count
 //! without the lost events, and where the last events of a stream are lost, its revisions go on
 //! behind the last one that is left. For this reason the store gets another lineage if any event is
-//! lost: tokens from before the repair are refused. State records of lost units are as they were
-//! before.
-
-use std::sync::Arc;
+//! lost: tokens from before the repair are refused. It has it before anything is written anew:
+//! where the manifest is lost too, what a repair that was cut short has written is taken for the
+//! log, and nothing of it is missed any more. State records of lost units are as they were before,
+//! unless the state file has them.
 
 use super::known::Known;
 use super::scan::{HalfUnit, Piece};
@@ -48,7 +49,6 @@ use crate::log::facts::ContentDigests;
 use crate::log::facts::RecordEntry;
 use crate::log::file::write_new;
 use crate::log::manifest::write_manifest;
-use crate::log::recovery::{RecoveryReport, Survey};
 use crate::log::rewrite::{Output, Target, kept_runs};
 use crate::log::seal::ContentHasher;
 use crate::log::sealed::read_exact;
@@ -89,42 +89,62 @@ pub(crate) fn mend(
     let files = list(disk)?;
     let known = Known::read(disk, &files)?;
     let mut examined = examine_known(disk, &known)?;
-    let reports = report(&mut examined);
-    let mut mender = Mender::new(disk, &known, &examined, &files);
-    let end = show(disk, &known, true, &mut mender)?;
-    let next = mender.manifest(&end)?;
     let aside = |name: &str| format!("{ASIDE}{stamp}-{name}");
-    for (name, bytes) in reports {
+    for (name, bytes) in report(&mut examined) {
         write_new(disk, &aside(&name), &bytes)?;
     }
-    sync(disk)?;
-    let mut old = mender.replaced;
-    let is_there = |name: &String| files.iter().any(|(file, _)| file == name);
-    if let Some(StorageError::Damaged { file, .. } | StorageError::Io { file, .. }) =
-        &known.manifest_damage
-    {
-        old.push(file.to_string());
-    }
-    old.retain(is_there);
-    let mut kept = Vec::new();
-    for name in old {
-        let to = aside(&name);
-        let renamed = disk.rename(&name, &to);
-        renamed.map_err(|error| StorageError::io("rename", &name, error))?;
-        kept.push(to);
-    }
-    sync(disk)?;
     let lineage = match examined.lost.is_empty() {
         true => None,
         false => Some(new_lineage(disk, host, &known.identity)?),
     };
+    let mut mender = Mender::new(disk, &known, &examined, &files);
+    let end = show(disk, &known, true, &mut mender)?;
+    let next = mender.manifest(&end)?;
+    let mut old = mender.replaced;
+    let is_there = |name: &String| files.iter().any(|(file, _)| file == name);
+    old.retain(is_there);
+    old.extend(unnamed(&known, &files));
+    let mut kept = Vec::new();
+    let mut put_aside = |name: &str| {
+        let to = aside(name);
+        let renamed = disk.rename(name, &to);
+        kept.push(to);
+        renamed.map_err(|error| StorageError::io("rename", name, error))
+    };
+    for name in old {
+        put_aside(&name)?;
+    }
+    sync(disk)?;
     write_manifest(disk, &next)?;
+    if let Some(StorageError::Damaged { file, .. } | StorageError::Io { file, .. }) =
+        &known.manifest_damage
+    {
+        put_aside(file)?;
+    }
     write_floor(disk, &known, &next, &end)?;
     Ok(Mended {
         examined,
         kept,
         lineage,
     })
+}
+
+/// Where the manifest is lost, segments of which another file is taken, as an earlier repair may
+/// have put them aside and got them back: whoever opens the store would remove them.
+fn unnamed(known: &Known, files: &[(String, u64)]) -> Vec<String> {
+    if known.manifest_damage.is_none() {
+        return Vec::new();
+    }
+    let is_named = |file: &FileName| known.manifest.files().any(|named| named == *file);
+    let is_unnamed = |name: &&String| {
+        let file = FileName::parse(name);
+        let segment = file.filter(|it| {
+            matches!(it, FileName::Segment(_) | FileName::Rewritten { .. }) && !is_named(it)
+        });
+        segment.is_some()
+    };
+    let names = files.iter().map(|(name, _)| name);
+    names.filter(is_unnamed).cloned().collect()
 }
 
 fn list(disk: &dyn Disk) -> Result<Vec<(String, u64)>, StorageError> {
@@ -135,6 +155,12 @@ fn list(disk: &dyn Disk) -> Result<Vec<(String, u64)>, StorageError> {
 fn sync(disk: &dyn Disk) -> Result<(), StorageError> {
     let synced = disk.sync_directory();
     synced.map_err(|error| StorageError::io("sync", "the data directory", error))
+}
+
+/// What a file was called before a repair put it aside.
+fn before_aside(name: &str) -> Option<&str> {
+    let (_, before) = name.strip_prefix(ASIDE)?.split_once('-')?;
+    Some(before)
 }
 
 /// Undoes the renames of a repair that was cut short: of files that the manifest still names.
@@ -150,8 +176,7 @@ fn give_names_back(disk: &dyn Disk) -> Result<(), LogOpenError> {
         Some(_) => Vec::new(),
     };
     for (name, _) in &files {
-        let rest = name.strip_prefix(ASIDE).and_then(|it| it.split_once('-'));
-        let Some((_, before)) = rest else {
+        let Some(before) = before_aside(name) else {
             continue;
         };
         let is_lost = known.manifest_damage.is_some() && FileName::parse(before).is_some();
@@ -229,6 +254,8 @@ struct Mender<'a> {
     files: &'a [(String, u64)],
     output: Option<Output<'a>>,
     content: ContentHasher,
+    /// The units from here on have state records that `states` does not hold yet.
+    states_from: Place,
     states: StateMap,
     idle: IdleRequests,
     sealed: Vec<SealedSegment>,
@@ -245,11 +272,7 @@ impl<'a> Mender<'a> {
         examined: &'a Examined,
         files: &'a [(String, u64)],
     ) -> Self {
-        let manifest = Arc::new(known.manifest.clone());
-        let report = RecoveryReport::default();
-        let mut survey = Survey::new(known.identity, manifest, report);
-        // What the state file says; the units behind its place are applied when they are met.
-        let _as_far_as_it_goes = survey.load_states(disk);
+        let (states_from, states) = known.states(disk);
         Self {
             disk,
             known,
@@ -257,7 +280,8 @@ impl<'a> Mender<'a> {
             files,
             output: None,
             content: ContentHasher::new(&ContentDigests::default(), Position::START),
-            states: survey.states,
+            states_from,
+            states,
             idle: IdleRequests::default(),
             sealed: Vec::new(),
             replaced: Vec::new(),
@@ -275,7 +299,7 @@ impl<'a> Mender<'a> {
     /// A number that no file of the segment has.
     fn number(&self, segment: &Segment) -> u32 {
         let numbers = self.files.iter().filter_map(|(name, _)| {
-            match FileName::parse(name.rsplit_once(ASIDE).map_or(name, |(_, it)| it)) {
+            match FileName::parse(before_aside(name).unwrap_or(name)) {
                 Some(FileName::Rewritten {
                     segment: id,
                     number,
@@ -299,13 +323,18 @@ impl<'a> Mender<'a> {
         whole().unwrap_or_else(|| RemovedKeysWriter::default().encode())
     }
 
-    fn add(&mut self, unit: &WalkedUnit<'_>) -> Result<(), StorageError> {
+    fn add(&mut self, segment: &Segment, unit: &WalkedUnit<'_>) -> Result<(), StorageError> {
         for (position, bytes) in unit.positions().zip(unit.record_bytes()) {
             self.content.skip_to(position);
             self.content.push(bytes, 1);
         }
-        self.idle.follow(&unit.header, &unit.trailer.appends);
-        self.states.apply(unit.trailer.states.clone());
+        // Behind the sealed segments they are found by whoever opens the store.
+        if segment.entry.is_some() || self.output.is_some() {
+            self.idle.follow(&unit.header, &unit.trailer.appends);
+            if unit.header.place >= self.states_from {
+                self.states.apply(unit.trailer.states.clone());
+            }
+        }
         let Some(output) = &mut self.output else {
             return Ok(());
         };
@@ -447,10 +476,10 @@ impl Visitor for Mender<'_> {
         Ok(())
     }
 
-    fn piece(&mut self, _: &Segment, piece: Piece<'_>) -> Result<(), StorageError> {
+    fn piece(&mut self, segment: &Segment, piece: Piece<'_>) -> Result<(), StorageError> {
         match piece {
-            Piece::Whole(unit) => self.add(unit),
-            Piece::Half(half) => with_sound(half, |unit| self.add(unit)),
+            Piece::Whole(unit) => self.add(segment, unit),
+            Piece::Half(half) => with_sound(half, |unit| self.add(segment, unit)),
             Piece::Gap(gap) => {
                 self.content.skip_to(gap.end);
                 Ok(())

@@ -156,7 +156,7 @@ impl Segment {
         let mut half = half;
         let spare = self.spare.as_ref().ok()?;
         let salt = &known.identity.record_salt;
-        if matches!(piece, Piece::Gap(_)) && self.entry.as_ref().is_none_or(is_as_written) {
+        if matches!(piece, Piece::Gap(_)) {
             // A unit whose header is not whole begins here, perhaps.
             let len = half.end_offset.saturating_sub(half.header.place.offset);
             let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
@@ -222,11 +222,6 @@ impl Segment {
             Piece::Gap(_) => Vec::new(),
         }
     }
-}
-
-/// Whether no event was ever removed from it.
-fn is_as_written(entry: &SealedSegment) -> bool {
-    entry.rewrite.is_none()
 }
 
 /// The bytes of a record where the footer says that it stands; they are to be checked.
@@ -360,7 +355,7 @@ pub(crate) struct Examined {
     pub(crate) files: Vec<FileFinding>,
     /// What is wrong with the small files without which no store opens.
     pub(crate) damage: Vec<StorageError>,
-    /// Damaged stretches that may have held state records.
+    /// Damaged stretches that may have held state records which nothing else has.
     pub(crate) unknown_states: u64,
     /// Behind the last event.
     pub(crate) end: Position,
@@ -374,6 +369,8 @@ pub(crate) struct Examined {
 
 struct Examiner {
     found: Examined,
+    /// The state file has the records in front of this.
+    states_from: Place,
     /// What is wrong with the segment, and where it begins.
     damage: Option<StorageError>,
     first: Position,
@@ -388,12 +385,20 @@ impl Visitor for Examiner {
 
     fn piece(&mut self, segment: &Segment, piece: Piece<'_>) -> Result<(), StorageError> {
         let lost = segment.lost(&piece);
-        let (offset, why, knows_states) = match &piece {
+        let (offset, end, why, has_states) = match &piece {
             Piece::Whole(_) => return Ok(()),
-            Piece::Half(half) => (half.header.place.offset, half.why, half.trailer.is_some()),
-            Piece::Gap(gap) => (gap.offset, gap.why, false),
+            Piece::Half(half) => {
+                let offset = half.header.place.offset;
+                (offset, half.end_offset, half.why, half.trailer.is_some())
+            }
+            Piece::Gap(gap) => (gap.offset, gap.end_offset, gap.why, false),
         };
-        self.found.unknown_states += u64::from(!knows_states);
+        let end = Place {
+            segment: segment.id,
+            // Of a file that is not there nobody knows where it ended.
+            offset: segment.spare.as_ref().map_or(u32::MAX, |_| end),
+        };
+        self.found.unknown_states += u64::from(!has_states && end > self.states_from);
         let damage = || segment.damage(offset, why);
         self.damage.get_or_insert_with(damage);
         self.found.lost.extend(lost);
@@ -437,6 +442,7 @@ pub(crate) fn examine(disk: &dyn Disk, files: &[(String, u64)]) -> Result<Examin
 fn examine_known(disk: &dyn Disk, known: &Known) -> Result<Examined, LogOpenError> {
     let mut examiner = Examiner {
         found: Examined::default(),
+        states_from: known.states(disk).0,
         damage: None,
         first: Position::START,
     };
@@ -518,7 +524,7 @@ impl Shared {
     /// that is only read. Whether that was to be found out.
     pub(super) fn rescue(&self, entry: &SealedSegment) -> Result<bool, StorageError> {
         let is_known = |live: &Live| live.facts.segment == entry.id;
-        if !is_as_written(entry) || self.state.read().live.iter().any(is_known) {
+        if entry.rewrite.is_some() || self.state.read().live.iter().any(is_known) {
             return Ok(false);
         }
         let manifest = self.manifest.current();

@@ -274,13 +274,9 @@ impl HalfUnit {
         }
     }
 
-    /// Adds a record that stands somewhere in the unit, if it is whole.
+    /// Adds a record of those that are lost, which stands somewhere in the unit, if it is whole.
     pub(super) fn add(&mut self, position: Position, offset: u32, bytes: Vec<u8>, salt: &Salt) {
         let behind = self.records.partition_point(|it| it.position < position);
-        let known = self.records.get(behind);
-        if known.is_some_and(|known| known.position == position) {
-            return;
-        }
         let Ok(layout) = Layout::checked(&bytes, position, salt) else {
             return;
         };
