@@ -34,6 +34,8 @@ fn event_strategy() -> impl Strategy<Value = (StreamName, u64, NewEvent, Timesta
         Just(ContentType::Binary),
         "[a-z]{1,20}/[a-z]{1,20}".prop_map(|text| ContentType::new(text).unwrap()),
     ];
+    // `$$` describes no stream, and is the name of none.
+    let stream = text.prop_filter_map("the name of a stream", |text| StreamName::new(text).ok());
     let created = prop_oneof![
         any::<i64>().prop_map(Timestamp::from_micros),
         (
@@ -47,7 +49,7 @@ fn event_strategy() -> impl Strategy<Value = (StreamName, u64, NewEvent, Timesta
             }),
     ];
     (
-        (text, text, any::<u64>(), any::<u128>(), content),
+        (stream, text, any::<u64>(), any::<u128>(), content),
         proptest::collection::vec("[a-z:0-9]{1,20}", 0..=TAGS_MAX),
         proptest::collection::vec(any::<u8>(), 0..300),
         proptest::collection::vec(any::<u8>(), 0..20_000),
@@ -64,7 +66,7 @@ fn event_strategy() -> impl Strategy<Value = (StreamName, u64, NewEvent, Timesta
                     tags: tags.into_iter().map(|tag| Tag::new(tag).unwrap()).collect(),
                     created: None,
                 };
-                (StreamName::new(stream).unwrap(), revision, event, created)
+                (stream, revision, event, created)
             },
         )
 }
