@@ -27,8 +27,11 @@ use uuid::Uuid;
 
 use crate::disk::{Disk, MemoryDisk, SimulatedHost, Unsynced};
 use crate::format::record::{Record, payload_checksum};
-use crate::format::unit::AppendEntry;
-use crate::log::{Log, LogOptions, LogVerification, Opened, StorageError, UnitBuffer};
+use crate::format::unit::{AppendEntry, RequestEntry};
+use crate::log::{
+    JudgedUnit, Log, LogOptions, LogVerification, Opened, RewriteJudge, StorageError, UnitBuffer,
+    UnitFate,
+};
 use crate::model::{EventType, NewEvent, Position, Revision, StreamName, Timestamp};
 
 fn options() -> LogOptions {
@@ -42,6 +45,16 @@ fn options() -> LogOptions {
 fn open(disk: &MemoryDisk) -> Opened {
     let host = Arc::new(SimulatedHost::new(7));
     Log::open(Arc::new(disk.clone()), host, options(), true).unwrap()
+}
+
+/// A log of small segments.
+fn open_small(disk: &MemoryDisk) -> Opened {
+    let options = LogOptions {
+        segment_size_bytes: 64 * 1024,
+        ..LogOptions::default()
+    };
+    let host = Arc::new(SimulatedHost::new(7));
+    Log::open(Arc::new(disk.clone()), host, options, true).unwrap()
 }
 
 /// The data of the event at a position: any length up to about `len`.
@@ -94,6 +107,35 @@ fn append(opened: &mut Opened, events: u64, len: u64) -> Result<Position, Storag
     opened.writer.commit(unit, 5)
 }
 
+/// A named request without events.
+fn idle_request(id: u128) -> AppendEntry {
+    AppendEntry {
+        records: 0,
+        request: Some(RequestEntry {
+            principal: "somebody".into(),
+            id: Uuid::from_u128(id),
+            content: 3,
+        }),
+    }
+}
+
+/// Takes the first event of each unit.
+struct Firsts;
+
+impl RewriteJudge for Firsts {
+    fn judge(&mut self, unit: &JudgedUnit<'_>) -> Result<UnitFate, StorageError> {
+        let removed = (0..unit.records.len()).map(|at| (at == 0).then(Vec::new));
+        Ok(UnitFate {
+            removed: removed.collect(),
+            states: Vec::new(),
+        })
+    }
+
+    fn go_on(&mut self, _: u64) -> bool {
+        true
+    }
+}
+
 /// The positions whose events are given, read forwards; each has its data.
 fn shown(log: &Log, range: Range<Position>, len: u64) -> Vec<u64> {
     let mut found = Vec::new();
@@ -110,6 +152,10 @@ fn shown(log: &Log, range: Range<Position>, len: u64) -> Vec<u64> {
             found.push(event.position.0);
         }
     }
+}
+
+fn name_of(segment: u32) -> String {
+    format!("segment-{segment:08x}")
 }
 
 /// The files whose names begin so, in order.

@@ -1,39 +1,11 @@
 //! Digests behind a segment that was written again: its own cannot be found out any more, those of
 //! the segments behind it can, from where a leaf begins anew.
 
-use std::sync::Arc;
-
-use crate::disk::{Disk, MemoryDisk, SimulatedHost};
+use crate::disk::{Disk, MemoryDisk};
 use crate::format::footer::LEAF_EVENTS;
 use crate::format::manifest::{ManifestData, SealedSegment};
-use crate::log::tests::unit;
-use crate::log::{JudgedUnit, Log, LogOptions, Opened, RewriteJudge, StorageError, UnitFate};
-
-fn open(disk: &MemoryDisk) -> Opened {
-    let options = LogOptions {
-        segment_size_bytes: 64 * 1024,
-        ..LogOptions::default()
-    };
-    let host = Arc::new(SimulatedHost::new(7));
-    Log::open(Arc::new(disk.clone()), host, options, true).unwrap()
-}
-
-/// Takes the first event of each unit.
-struct Firsts;
-
-impl RewriteJudge for Firsts {
-    fn judge(&mut self, unit: &JudgedUnit<'_>) -> Result<UnitFate, StorageError> {
-        let removed = (0..unit.records.len()).map(|at| (at == 0).then(Vec::new));
-        Ok(UnitFate {
-            removed: removed.collect(),
-            states: Vec::new(),
-        })
-    }
-
-    fn go_on(&mut self, _: u64) -> bool {
-        true
-    }
-}
+use crate::log::Log;
+use crate::log::tests::{Firsts, open_small, unit};
 
 /// Has a footer say another digest, with right checksums and in a manifest that knows of it.
 fn forge(disk: &MemoryDisk, log: &Log, entry: &SealedSegment) {
@@ -57,7 +29,7 @@ fn forge(disk: &MemoryDisk, log: &Log, entry: &SealedSegment) {
 #[test]
 fn digests_are_compared_again_where_a_leaf_begins_behind_a_segment_that_was_written_again() {
     let disk = MemoryDisk::new();
-    let mut opened = open(&disk);
+    let mut opened = open_small(&disk);
     let log = opened.log.clone();
     let sealed_end = || log.manifest().current().sealed_end();
     while sealed_end().0 < 3 * LEAF_EVENTS {
@@ -70,18 +42,24 @@ fn digests_are_compared_again_where_a_leaf_begins_behind_a_segment_that_was_writ
     log.manifest().update(indexed).unwrap();
     assert!(log.rewrite(0, 1, &mut Firsts).unwrap().rewritten);
     drop((log, opened));
-    assert!(open(&disk).log.verify(&mut |_| ()).unwrap().is_whole());
+    assert!(
+        open_small(&disk)
+            .log
+            .verify(&mut |_| ())
+            .unwrap()
+            .is_whole()
+    );
 
-    let sealed = open(&disk).log.manifest().current().sealed.clone();
+    let sealed = open_small(&disk).log.manifest().current().sealed.clone();
     let has_whole_leaf = |entry: &SealedSegment| entry.end_position().0 >= LEAF_EVENTS;
     let begins = sealed.iter().position(has_whole_leaf).unwrap();
     assert!(begins > 0 && sealed.len() > begins + 3);
     for entry in &sealed[begins + 1..] {
         let disk = disk.snapshot();
-        let log = open(&disk).log;
+        let log = open_small(&disk).log;
         forge(&disk, &log, entry);
         drop(log);
-        let found = open(&disk).log.verify(&mut |_| ()).unwrap();
+        let found = open_small(&disk).log.verify(&mut |_| ()).unwrap();
         let files = found.files.iter();
         let damage = files.filter_map(|file| file.damage.as_ref().map(ToString::to_string));
         let damage: Vec<String> = damage.collect();

@@ -15,9 +15,9 @@ use uuid::Uuid;
 use crate::disk::{Disk, MemoryDisk, SimulatedHost};
 use crate::format::manifest::{ManifestData, SealedSegment};
 use crate::format::segment::HEADER_LEN_BYTES;
-use crate::format::unit::{AppendEntry, Place, RequestEntry, StateRecord, UnitHeader};
+use crate::format::unit::{Place, StateRecord, UnitHeader};
 use crate::log::salvage::mend;
-use crate::log::tests::{names, shown, unit};
+use crate::log::tests::{idle_request, name_of, names, shown, unit};
 use crate::log::{
     FileRole, JudgedUnit, Log, LogOpenError, LogOptions, LogVerification, Opened, RewriteJudge,
     StorageError, UnitFate,
@@ -61,14 +61,7 @@ impl UnitAt {
 fn write(opened: &mut Opened, events: u64) -> UnitAt {
     let (first, before) = (opened.log.end(), opened.log.place());
     let mut next = unit(&opened.log, first, events, LEN);
-    next.end_append(AppendEntry {
-        records: 0,
-        request: Some(RequestEntry {
-            principal: "somebody".into(),
-            id: Uuid::from_u128(first.0.into()),
-            content: 1,
-        }),
-    });
+    next.end_append(idle_request(first.0.into()));
     for key in [first.0, 0] {
         next.push_state(StateRecord {
             space: 1,
@@ -171,10 +164,6 @@ impl Sample {
         let bit = u64::from(unit.place.offset + unit.len / 2) * 8;
         disk.flip_bit(&name_of(segment), bit).unwrap();
     }
-}
-
-fn name_of(segment: u32) -> String {
-    format!("segment-{segment:08x}")
 }
 
 fn newest_manifest(disk: &MemoryDisk) -> String {

@@ -7,13 +7,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use uuid::Uuid;
 
 use crate::disk::{Disk, Fault, MemoryDisk, Operation, ProbeDisk, ReadOnlyDisk, SimulatedHost};
 use crate::format::segment::HEADER_LEN_BYTES;
-use crate::format::unit::{AppendEntry, HEADER_LEN, RequestEntry, StateRecord};
+use crate::format::unit::{HEADER_LEN, StateRecord};
 use crate::log::salvage::mend;
-use crate::log::tests::{data, inspect, names, shown, unit};
+use crate::log::tests::{data, idle_request, inspect, name_of, names, shown, unit};
 use crate::log::{
     FileFinding, FileRole, Log, LogOpenError, LogOptions, LostRange, Opened, StorageError,
 };
@@ -91,14 +90,7 @@ impl Sample {
         let events = [9, 1, 30, 0, 12][number % 5];
         let mut next = unit(&opened.log, first, events, LEN);
         if number.is_multiple_of(4) {
-            next.end_append(AppendEntry {
-                records: 0,
-                request: Some(RequestEntry {
-                    principal: "somebody".into(),
-                    id: Uuid::from_u128(u128::try_from(number).unwrap()),
-                    content: 1,
-                }),
-            });
+            next.end_append(idle_request(u128::try_from(number).unwrap()));
         }
         if number.is_multiple_of(3) {
             let value = u64::try_from(number).unwrap().to_le_bytes();
@@ -266,10 +258,6 @@ fn positions(lost: &[LostRange]) -> BTreeSet<u64> {
 
 fn read_all(log: &Log) -> Vec<u64> {
     shown(log, Position::START..log.end(), LEN)
-}
-
-fn name_of(segment: u32) -> String {
-    format!("segment-{segment:08x}")
 }
 
 fn flip(disk: &MemoryDisk, segment: u32, offset: u32) {

@@ -1,45 +1,23 @@
 //! State records and named requests: whatever is lost but the log, they are as the log says.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use proptest::prelude::*;
-use uuid::Uuid;
 
-use crate::disk::{Disk, MemoryDisk, SimulatedHost, Unsynced};
+use crate::disk::{Disk, MemoryDisk, Unsynced};
 use crate::format::state::KnownRequest;
-use crate::format::unit::{AppendEntry, RequestEntry, StateRecord};
-use crate::log::tests::{append, unit};
-use crate::log::{Log, LogOptions, Opened, UnitBuffer};
+use crate::format::unit::StateRecord;
+use crate::log::tests::{append, idle_request, open_small, unit};
+use crate::log::{Log, Opened, UnitBuffer};
 use crate::model::Position;
 
 const LEN: u64 = 900;
-
-fn open(disk: &MemoryDisk) -> Opened {
-    let options = LogOptions {
-        segment_size_bytes: 64 * 1024,
-        ..LogOptions::default()
-    };
-    let host = Arc::new(SimulatedHost::new(7));
-    Log::open(Arc::new(disk.clone()), host, options, true).unwrap()
-}
 
 fn record(space: u8, key: &[u8], value: Option<&[u8]>) -> StateRecord {
     StateRecord {
         space,
         key: key.into(),
         value: value.map(Into::into),
-    }
-}
-
-fn idle_request(id: u128) -> AppendEntry {
-    AppendEntry {
-        records: 0,
-        request: Some(RequestEntry {
-            principal: "somebody".into(),
-            id: Uuid::from_u128(id),
-            content: 3,
-        }),
     }
 }
 
@@ -159,7 +137,7 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..40),
     ) {
         let mut disk = MemoryDisk::new();
-        let mut opened = open(&disk);
+        let mut opened = open_small(&disk);
         let mut model = Model::default();
         for step in steps {
             match step {
@@ -171,25 +149,25 @@ proptest! {
                 Step::Checkpoint => checkpoint(&opened.log),
                 Step::Reopen => {
                     drop(opened);
-                    opened = open(&disk);
+                    opened = open_small(&disk);
                 }
                 Step::LoseStates => {
                     let named = opened.log.manifest().current().state;
                     let named = named.is_some_and(|state| state.file_name().is_some());
                     drop(opened);
                     lose(&disk, "state-");
-                    opened = open(&disk);
+                    opened = open_small(&disk);
                     prop_assert_eq!(opened.report.states_rebuilt, named);
                 }
                 Step::Cut => {
                     disk = disk.power_cut(Unsynced::Lost);
-                    opened = open(&disk);
+                    opened = open_small(&disk);
                 }
                 Step::Close => {
                     let Opened { log, writer, .. } = opened;
                     writer.close(&log).unwrap();
                     drop(log);
-                    opened = open(&disk);
+                    opened = open_small(&disk);
                 }
             }
             model.check(&opened.log);
@@ -214,7 +192,7 @@ struct Long {
 impl Long {
     fn new(with_checkpoint: bool, first_state: u32) -> Self {
         let disk = MemoryDisk::new();
-        let mut opened = open(&disk);
+        let mut opened = open_small(&disk);
         let mut long = Self {
             disk: disk.clone(),
             units: Vec::new(),
@@ -262,7 +240,7 @@ impl Long {
 #[test]
 fn opening_applies_what_is_behind_the_state_file_and_nothing_else() {
     let long = Long::new(true, 1);
-    let opened = open(&long.disk);
+    let opened = open_small(&long.disk);
     long.check(&opened);
     assert!(!opened.report.states_rebuilt);
     let behind = long.units.len() - long.checkpoint_at.unwrap();
@@ -289,7 +267,7 @@ fn without_a_state_file_they_are_gathered_from_the_first_segment_that_has_any() 
         let long = Long::new(true, first_state);
         let lost = lose(&long.disk, "state-");
         assert_eq!(lost, usize::from(first_state < 3));
-        let opened = open(&long.disk);
+        let opened = open_small(&long.disk);
         long.check(&opened);
         assert_eq!(opened.report.states_rebuilt, lost > 0);
         assert_eq!(opened.report.walked_units, long.units_behind(first_state));
@@ -305,7 +283,7 @@ fn without_a_state_file_they_are_gathered_from_the_first_segment_that_has_any() 
             .find(|(name, _)| name.starts_with("state-"))
             .unwrap();
         long.disk.flip_bit(&name, 77).unwrap();
-        let opened = open(&long.disk);
+        let opened = open_small(&long.disk);
         long.check(&opened);
         assert!(opened.report.states_rebuilt);
     }
@@ -315,7 +293,7 @@ fn without_a_state_file_they_are_gathered_from_the_first_segment_that_has_any() 
 fn without_a_checkpoint_they_are_gathered_from_where_the_first_was_announced() {
     for first_state in [0, 2] {
         let long = Long::new(false, first_state);
-        let opened = open(&long.disk);
+        let opened = open_small(&long.disk);
         long.check(&opened);
         // There never was a file to be lost.
         assert!(!opened.report.states_rebuilt);
@@ -328,7 +306,7 @@ fn without_a_checkpoint_they_are_gathered_from_where_the_first_was_announced() {
 #[test]
 fn a_checkpoint_saves_the_walk_only_where_the_state_file_is_whole() {
     let disk = MemoryDisk::new();
-    let mut opened = open(&disk);
+    let mut opened = open_small(&disk);
     for number in 0..4u8 {
         let mut next = unit(&opened.log, opened.log.end(), 3, LEN);
         next.push_state(record(1, &[number], Some(&[number])));
@@ -339,11 +317,11 @@ fn a_checkpoint_saves_the_walk_only_where_the_state_file_is_whole() {
     }
     drop(opened);
     let all = |opened: &Opened| opened.log.states(1, b"").len();
-    let whole = open(&disk.snapshot());
+    let whole = open_small(&disk.snapshot());
     assert!(whole.report.from_checkpoint);
     assert_eq!((whole.report.walked_units, all(&whole)), (1, 4));
     assert_eq!(lose(&disk, "state-"), 1);
-    let without = open(&disk);
+    let without = open_small(&disk);
     assert!(!without.report.from_checkpoint);
     assert_eq!((without.report.walked_units, all(&without)), (4, 4));
 }
@@ -352,7 +330,7 @@ fn a_checkpoint_saves_the_walk_only_where_the_state_file_is_whole() {
 #[test]
 fn named_requests_without_events_at_the_end_are_kept_by_each_checkpoint() {
     let disk = MemoryDisk::new();
-    let mut opened = open(&disk);
+    let mut opened = open_small(&disk);
     let mut model = Model::default();
     let bring = |events, requests| Brought {
         events,
@@ -376,7 +354,7 @@ fn named_requests_without_events_at_the_end_are_kept_by_each_checkpoint() {
             if lost {
                 lose(&disk, "state-");
             }
-            opened = open(&disk);
+            opened = open_small(&disk);
             assert_eq!(opened.log.shared.state.read().idle.requests(), model.idle);
             let state = opened.log.manifest().current().state;
             let found = opened.log.requests_found(&mut |_| Ok(())).unwrap();
@@ -392,7 +370,7 @@ fn named_requests_without_events_at_the_end_are_kept_by_each_checkpoint() {
 #[test]
 fn requests_at_the_end_of_a_segment_are_seen_from_the_next_one() {
     let disk = MemoryDisk::new();
-    let mut opened = open(&disk);
+    let mut opened = open_small(&disk);
     let mut model = Model::default();
     let bring = |events, states, requests| Brought {
         events,
@@ -419,7 +397,7 @@ fn requests_at_the_end_of_a_segment_are_seen_from_the_next_one() {
         opened.log.keeper_step().unwrap();
     }
     drop(opened);
-    let opened = open(&disk);
+    let opened = open_small(&disk);
     assert_eq!(opened.log.state(1, b"large").unwrap(), value);
     assert_eq!(opened.log.shared.state.read().idle.requests(), model.idle);
     assert_eq!(model.idle.len(), 2);
@@ -428,7 +406,7 @@ fn requests_at_the_end_of_a_segment_are_seen_from_the_next_one() {
 #[test]
 fn an_unchanged_state_file_is_not_written_again() {
     let disk = MemoryDisk::new();
-    let mut opened = open(&disk);
+    let mut opened = open_small(&disk);
     let number = |log: &Log| log.manifest().current().state.map(|state| state.number);
     let next = unit(&opened.log, Position::START, 3, LEN);
     opened.writer.commit(next, 5).unwrap();
@@ -443,7 +421,7 @@ fn an_unchanged_state_file_is_not_written_again() {
         assert_eq!(number(&opened.log), Some(1));
     }
     drop(opened);
-    let mut opened = open(&disk);
+    let mut opened = open_small(&disk);
     checkpoint(&opened.log);
     assert_eq!(number(&opened.log), Some(1));
     let mut next = unit(&opened.log, opened.log.end(), 1, LEN);
@@ -455,7 +433,7 @@ fn an_unchanged_state_file_is_not_written_again() {
     assert_eq!((state.number, state.len_bytes), (2, 0));
     assert!(disk.open("state-00000002").is_err());
     drop(opened);
-    let opened = open(&disk);
+    let opened = open_small(&disk);
     assert!(!opened.report.states_rebuilt);
     assert_eq!(opened.log.state(1, b"a"), None);
 }
@@ -463,7 +441,7 @@ fn an_unchanged_state_file_is_not_written_again() {
 #[test]
 fn a_checkpoint_is_wanted_when_much_log_has_none_behind_it() {
     let disk = MemoryDisk::new();
-    let mut opened = open(&disk);
+    let mut opened = open_small(&disk);
     let large = vec![1; 1 << 20];
     for number in 0..70 {
         let before = opened
@@ -491,7 +469,7 @@ fn a_checkpoint_is_wanted_when_much_log_has_none_behind_it() {
 #[test]
 fn checkpoints_of_a_segment_are_counted_and_end_with_its_sealing() {
     let disk = MemoryDisk::new();
-    let mut opened = open(&disk);
+    let mut opened = open_small(&disk);
     let named = |opened: &Opened| {
         let checkpoint = opened.log.manifest().current().checkpoint;
         checkpoint.map(|named| (named.place.segment, named.number))

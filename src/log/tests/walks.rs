@@ -1,37 +1,17 @@
 //! Where a walk over the units of the log begins: nothing is passed over that it asks for.
 
-use std::sync::Arc;
-
-use uuid::Uuid;
-
-use crate::disk::{MemoryDisk, SimulatedHost};
+use crate::disk::MemoryDisk;
 use crate::format::footer::LEAF_EVENTS;
 use crate::format::manifest::ManifestData;
-use crate::format::unit::{AppendEntry, Place, RequestEntry};
-use crate::log::tests::unit;
-use crate::log::{JudgedUnit, Log, LogOptions, Opened, RewriteJudge, StorageError, Unit, UnitFate};
+use crate::format::unit::Place;
+use crate::log::tests::{Firsts, idle_request, open_small, unit};
+use crate::log::{Log, Opened, StorageError, Unit};
 use crate::model::Position;
-
-fn open(disk: &MemoryDisk) -> Opened {
-    let options = LogOptions {
-        segment_size_bytes: 64 * 1024,
-        ..LogOptions::default()
-    };
-    let host = Arc::new(SimulatedHost::new(7));
-    Log::open(Arc::new(disk.clone()), host, options, true).unwrap()
-}
 
 /// A unit of so many events with a named request.
 fn write(opened: &mut Opened, events: u64, number: u128) {
     let mut next = unit(&opened.log, opened.log.end(), events, 60);
-    next.end_append(AppendEntry {
-        records: 0,
-        request: Some(RequestEntry {
-            principal: "somebody".into(),
-            id: Uuid::from_u128(number),
-            content: 1,
-        }),
-    });
+    next.end_append(idle_request(number));
     opened.writer.commit(next, 5).unwrap();
     opened.log.keeper_step().unwrap();
 }
@@ -40,7 +20,7 @@ fn write(opened: &mut Opened, events: u64, number: u128) {
 /// stands a unit without events.
 fn sample() -> Opened {
     let disk = MemoryDisk::new();
-    let mut opened = open(&disk);
+    let mut opened = open_small(&disk);
     let sealed = |opened: &Opened| opened.log.manifest().current().sealed.len();
     let mut numbers = 0..;
     while sealed(&opened) < 2 {
@@ -54,7 +34,7 @@ fn sample() -> Opened {
     write(&mut opened, 0, 1_002);
     (0..3).for_each(|number| write(&mut opened, 40, 2_000 + number));
     drop(opened);
-    let opened = open(&disk);
+    let opened = open_small(&disk);
     assert!(opened.report.from_checkpoint);
     opened
 }
@@ -95,23 +75,6 @@ fn a_walk_shows_each_unit_that_ends_at_a_position_or_behind_it() {
             found.iter().eq(all.iter().filter(reaches).filter(behind)),
             "{from}"
         );
-    }
-}
-
-/// Takes the first event of each unit.
-struct Firsts;
-
-impl RewriteJudge for Firsts {
-    fn judge(&mut self, unit: &JudgedUnit<'_>) -> Result<UnitFate, StorageError> {
-        let removed = (0..unit.records.len()).map(|at| (at == 0).then(Vec::new));
-        Ok(UnitFate {
-            removed: removed.collect(),
-            states: Vec::new(),
-        })
-    }
-
-    fn go_on(&mut self, _: u64) -> bool {
-        true
     }
 }
 

@@ -2,10 +2,10 @@
 
 use crate::disk::{Disk, MemoryDisk};
 use crate::log::tests::mending::{
-    Content, LIVE, Sample, headers, is_whole_but_for_tables, len_of, manifest_of, name_of, open,
-    repair, rewritten, zero,
+    Content, LIVE, Sample, headers, is_whole_but_for_tables, len_of, manifest_of, open, repair,
+    rewritten, zero,
 };
-use crate::log::tests::{inspect, names};
+use crate::log::tests::{inspect, name_of, names};
 use crate::model::Position;
 
 /// The removed events, and how many keys each had.

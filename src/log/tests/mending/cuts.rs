@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use crate::disk::{Disk, Fault, MemoryDisk, Operation, ProbeDisk, Unsynced};
 use crate::log::tests::mending::{
-    Content, LEN, LIVE, Sample, damage_manifest, is_whole_but_for_tables, name_of, newest_manifest,
-    open, open_on, repair,
+    Content, LEN, LIVE, Sample, damage_manifest, is_whole_but_for_tables, newest_manifest, open,
+    open_on, repair,
 };
-use crate::log::tests::{data, inspect, names};
+use crate::log::tests::{data, inspect, name_of, names};
 use crate::model::Position;
 
 /// A damaged log, and what is left of it when a repair is done.

@@ -6,10 +6,10 @@ use crate::disk::{Disk, Fault, MemoryDisk, Operation, ProbeDisk, SimulatedHost};
 use crate::format::segment::HEADER_LEN_BYTES;
 use crate::log::salvage::mend;
 use crate::log::tests::mending::{
-    Content, EVENTS, LIVE, Sample, is_whole_but_for_tables, manifest_of, name_of, newest_manifest,
-    open, repair, rewritten, write,
+    Content, EVENTS, LIVE, Sample, is_whole_but_for_tables, manifest_of, newest_manifest, open,
+    repair, rewritten, write,
 };
-use crate::log::tests::{inspect, names};
+use crate::log::tests::{inspect, name_of, names};
 use crate::log::{Log, LogOpenError, LogOptions, StorageError};
 
 /// What the newest manifest alone names: a segment with units.

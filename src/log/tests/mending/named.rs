@@ -2,19 +2,15 @@
 
 use std::ops::Range;
 
-use uuid::Uuid;
-
 use crate::disk::{Disk, MemoryDisk, SimulatedHost};
 use crate::format::floor::Floor;
 use crate::format::manifest::{ManifestData, TableEntry};
-use crate::format::unit::{AppendEntry, RequestEntry};
 use crate::log::Log;
 use crate::log::salvage::mend;
 use crate::log::tests::mending::{
-    Content, EVENTS, LEN, LIVE, Sample, manifest_of, name_of, newest_manifest, open, positions,
-    repair, zero,
+    Content, EVENTS, LEN, LIVE, Sample, manifest_of, newest_manifest, open, positions, repair, zero,
 };
-use crate::log::tests::{names, unit};
+use crate::log::tests::{idle_request, name_of, names, unit};
 use crate::model::Position;
 
 /// Writes a checkpoint, and with it a state file.
@@ -215,14 +211,7 @@ fn without_states(has_requests: bool) -> MemoryDisk {
     while opened.log.manifest().current().sealed.len() < 2 {
         let mut next = unit(&opened.log, opened.log.end(), EVENTS, LEN);
         if has_requests {
-            next.end_append(AppendEntry {
-                records: 0,
-                request: Some(RequestEntry {
-                    principal: "somebody".into(),
-                    id: Uuid::from_u128(opened.log.end().0.into()),
-                    content: 1,
-                }),
-            });
+            next.end_append(idle_request(opened.log.end().0.into()));
         }
         opened.writer.commit(next, 5).unwrap();
         opened.log.keeper_step().unwrap();

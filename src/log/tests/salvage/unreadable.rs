@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use crate::disk::{Disk, Fault, MemoryDisk, Operation, ProbeDisk, ReadOnlyDisk, SimulatedHost};
 use crate::log::salvage::{Mended, mend};
-use crate::log::tests::names;
-use crate::log::tests::salvage::{Sample, name_of, open_on, positions, read_all};
+use crate::log::tests::salvage::{Sample, open_on, positions, read_all};
+use crate::log::tests::{name_of, names};
 use crate::log::{Chunk, Log, Opened, StorageError};
 use crate::model::Position;
 
