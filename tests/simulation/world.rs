@@ -294,7 +294,9 @@ impl World {
         self.host.advance_us(1_000);
         self.counts.requests += 1;
         let outcome = Outcome::of(self.store().append(ask.append()));
+        let before = self.reference.end();
         self.hear(ask, outcome, None);
+        self.note_growth(before);
     }
 
     /// Several requests, all before any of them is committed.
@@ -333,9 +335,7 @@ impl World {
         for (number, outcome) in answers {
             self.hear(&asks[number], outcome, Some(&durable));
         }
-        if self.reference.end() > before {
-            self.before_last = before;
-        }
+        self.note_growth(before);
         if self.store.is_none() {
             self.lose();
         }
@@ -359,14 +359,10 @@ impl World {
                     "{} was answered out of turn: {answer:?}",
                     brief(ask)
                 );
-                let before = self.reference.end();
                 let states = self.reference.states.clone();
                 let expected = self.reference.ask(ask);
                 self.say(format_args!("{} {answer:?}", brief(ask)));
                 assert_eq!(answer, expected, "{}", brief(ask));
-                if self.reference.end() > before {
-                    self.before_last = before;
-                }
                 self.note_states(states);
                 self.token = token.or(self.token);
             }
@@ -625,6 +621,13 @@ impl World {
             with.ask(ask);
         }
         with
+    }
+
+    /// Requests that may share a unit were answered; the log ended at `before`.
+    fn note_growth(&mut self, before: Position) {
+        if self.reference.end() > before {
+            self.before_last = before;
+        }
     }
 
     fn note_states(&mut self, before: StateRecords) {
