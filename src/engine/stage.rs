@@ -183,7 +183,7 @@ fn judge_all<'a>(
 /// Whether an event came in since the request was resolved that could make it a retry, or a retry
 /// of something else: the last event with an id is the one that counts.
 fn sent_twice(index: &StageGuard<'_>, prepared: &Prepared, resolution: &Resolution) -> bool {
-    let mut asked = SmallVec::<[usize; 4]>::new();
+    let mut asked = None;
     prepared.events.iter().any(|event| {
         let facts = resolution.facts.get(event.subject);
         let subject = prepared.subjects.get(event.subject);
@@ -195,12 +195,12 @@ fn sent_twice(index: &StageGuard<'_>, prepared: &Prepared, resolution: &Resoluti
             ExpectedRevision::Any | ExpectedRevision::StreamExists
         );
         let first_tells = facts.repetition == Repetition::None;
-        if !open || first_tells && asked.last() == Some(&event.subject) {
+        if !open || first_tells && asked == Some(event.subject) {
             return false;
         }
         // Later events of a stream are asked about only where other streams came between; then the
         // answer can be stricter than needed, and the request goes round once more for nothing.
-        asked.push(event.subject);
+        asked = Some(event.subject);
         index.id_seen_since(&subject.stream, event.event.id, resolution.at)
     })
 }

@@ -269,15 +269,18 @@ impl IdWindow {
 
     /// What is remembered of a request, durable or not.
     pub(super) fn request(&self, principal: &str, id: Uuid) -> Option<SeenRequest> {
-        let numbered = self.requests.get(&request_fingerprint(principal, id));
-        numbered.map(|(_, seen)| *seen)
+        self.numbered(principal, id).map(|(_, seen)| seen)
     }
 
     /// What is remembered of a request, if it is durable.
     pub(super) fn durable_request(&self, principal: &str, id: Uuid) -> Option<SeenRequest> {
-        let numbered = self.requests.get(&request_fingerprint(principal, id));
-        let durable = numbered.filter(|(number, _)| *number <= self.requests_durable);
-        durable.map(|(_, seen)| *seen)
+        let (number, seen) = self.numbered(principal, id)?;
+        (number <= self.requests_durable).then_some(seen)
+    }
+
+    fn numbered(&self, principal: &str, id: Uuid) -> Option<(u64, SeenRequest)> {
+        let fingerprint = request_fingerprint(principal, id);
+        self.requests.get(&fingerprint).copied()
     }
 
     /// The requests that stood at positions of this range, in order.

@@ -135,13 +135,11 @@ fn unnamed(known: &Known, files: &[(String, u64)]) -> Vec<String> {
     if known.manifest_damage.is_none() {
         return Vec::new();
     }
-    let is_named = |file: &FileName| known.manifest.files().any(|named| named == *file);
-    let is_unnamed = |name: &&String| {
-        let file = FileName::parse(name);
-        let segment = file.filter(|it| {
-            matches!(it, FileName::Segment(_) | FileName::Rewritten { .. }) && !is_named(it)
-        });
-        segment.is_some()
+    let is_unnamed = |name: &&String| match FileName::parse(name) {
+        Some(file @ (FileName::Segment(_) | FileName::Rewritten { .. })) => {
+            known.manifest.files().all(|named| named != file)
+        }
+        _ => false,
     };
     let names = files.iter().map(|(name, _)| name);
     names.filter(is_unnamed).cloned().collect()
