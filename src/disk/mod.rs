@@ -156,12 +156,13 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     /// What the system says.
     fn set_read_only(&self) -> io::Result<()>;
 
-    /// Forgets what the system keeps of the file in memory, so that the next read asks the disk.
-    /// Recovery calls it: after a failed write the memory may hold what the disk does not.
+    /// Forgets what the system keeps of the file in memory from an offset on, so that the next read
+    /// there asks the disk. Recovery calls it: after a failed write the memory may hold what the
+    /// disk does not.
     ///
     /// # Errors
     /// What the system says.
-    fn drop_cache(&self) -> io::Result<()>;
+    fn drop_cache(&self, from: u64) -> io::Result<()>;
 }
 
 /// Refuses what would lead out of the directory.

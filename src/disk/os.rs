@@ -18,6 +18,8 @@ use rustix::fs::{Advice, fadvise, fstatvfs};
 
 use crate::disk::{Disk, DiskFile, check_name};
 
+/// No page of the system's memory is longer, in bytes.
+const PAGE_LEN_BYTES_MAX: u64 = 64 * 1024;
 /// Only reads of so much are worth reading ahead, in bytes.
 const STEP_LEN_BYTES_MIN: usize = 64 * 1024;
 /// How often a lock file may vanish between opening and locking it before we give up.
@@ -281,13 +283,15 @@ impl DiskFile for OsFile {
     /// Linux forgets only pages that are clean and mapped by nobody, so what is dirty is written
     /// first. That is as sure as it gets without direct reads: a page in use at this moment, or a
     /// cache inside the disk, may still answer. After a write-back that failed the pages count as
-    /// clean, and it is those that must not be believed.
+    /// clean, and it is those that must not be believed. A page that the range begins within would be
+    /// kept, so the range begins with the page.
     ///
     /// From then on the handle reads one piece ahead and no further: the system's own reading ahead
     /// takes megabytes at once, and who syncs another file meanwhile would wait behind them.
-    fn drop_cache(&self) -> io::Result<()> {
+    fn drop_cache(&self, from: u64) -> io::Result<()> {
         self.file.sync_data()?;
-        fadvise(&self.file, 0, None, Advice::DontNeed)?;
+        let page_start = from - from % PAGE_LEN_BYTES_MAX;
+        fadvise(&self.file, page_start, None, Advice::DontNeed)?;
         self.in_steps.store(true, Ordering::Relaxed);
         Ok(fadvise(&self.file, 0, None, Advice::Random)?)
     }

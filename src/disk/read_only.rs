@@ -269,8 +269,8 @@ impl DiskFile for ReadOnlyFile {
     }
 
     /// A file system that is never written does not sync either, and has nothing to forget.
-    fn drop_cache(&self) -> io::Result<()> {
-        match self.below.drop_cache() {
+    fn drop_cache(&self, from: u64) -> io::Result<()> {
+        match self.below.drop_cache(from) {
             Err(error) if is_for_writers_only(&error) => Ok(()),
             other => other,
         }

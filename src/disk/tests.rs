@@ -178,7 +178,7 @@ fn a_file_marked_read_only_is_opened_for_reading() {
         let again = disk.open("a").unwrap();
         assert!(again.write_all_at(0, b"broken").is_err());
         assert!(again.set_len(0).is_err());
-        again.drop_cache().unwrap();
+        again.drop_cache(0).unwrap();
         assert_eq!(&disk.map("a").unwrap()[..], b"sealed");
         disk.remove("a").unwrap();
     });
@@ -191,7 +191,7 @@ fn dropping_the_cache_loses_nothing() {
         file.write_all_at(0, b"synced").unwrap();
         file.sync_data().unwrap();
         file.write_all_at(6, b" and not").unwrap();
-        file.drop_cache().unwrap();
+        file.drop_cache(0).unwrap();
         assert_eq!(&disk.map("a").unwrap()[..], b"synced and not");
         assert!(disk.free_bytes().unwrap() > 0);
     });

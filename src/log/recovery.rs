@@ -424,7 +424,7 @@ impl Survey {
         for id in &self.manifest.unsealed {
             let spare = open_segment(disk, &self.identity, *id)?;
             if cold && !self.report.clean_stop {
-                let dropped = spare.file.drop_cache();
+                let dropped = spare.file.drop_cache(0);
                 dropped.map_err(|error| StorageError::io("read", &spare.name, error))?;
             }
             opened.push(spare);

@@ -541,7 +541,7 @@ impl<'a> Output<'a> {
         self.flush_and_sync()?;
         self.buffer = end_bytes;
         self.flush_and_sync()?;
-        let dropped = self.file.drop_cache();
+        let dropped = self.file.drop_cache(0);
         dropped.map_err(|error| StorageError::io("read back", &self.name, error))?;
         let digest: Digest = self.hasher.finalize().into();
         let read = digest_of(&*self.file, &self.name, self.offset)?;

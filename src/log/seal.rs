@@ -203,7 +203,7 @@ impl Shared {
         let mark = manifest.sealed.last().map_or(Mark::START, |last| last.mark);
         let mut content = self.content_before(full.first)?;
         let (file, name) = (Arc::clone(&full.file), Arc::clone(&full.name));
-        let dropped = file.drop_cache();
+        let dropped = file.drop_cache(0);
         dropped.map_err(|error| StorageError::io("read back", &name, error))?;
         let limit = u64::from(full.end_offset);
         let mut walker = Walker::new(&self.identity, file, name, limit);
@@ -276,7 +276,7 @@ impl Shared {
             .write_all_at(end, footer)
             .map_err(failed("write"))?;
         full.file.sync_data().map_err(failed("sync"))?;
-        full.file.drop_cache().map_err(failed("read back"))?;
+        full.file.drop_cache(end).map_err(failed("read back"))?;
         // One byte more than there should be.
         let mut read = vec![0; footer.len() + 1];
         let len = full.file.read_at(end, &mut read);

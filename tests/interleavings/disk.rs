@@ -99,7 +99,7 @@ impl DiskFile for SharedFile {
         self.0.set_read_only()
     }
 
-    fn drop_cache(&self) -> io::Result<()> {
-        self.0.drop_cache()
+    fn drop_cache(&self, from: u64) -> io::Result<()> {
+        self.0.drop_cache(from)
     }
 }

@@ -83,6 +83,19 @@ impl Process {
         self.tree().into_iter().filter_map(of).sum::<u64>() * 1024
     }
 
+    /// How much all of them had the disk read so far, in bytes: what the system had in memory does
+    /// not count.
+    pub fn disk_read_bytes(&self) -> u64 {
+        let of = |pid| {
+            let text = fs::read_to_string(format!("/proc/{pid}/io")).ok()?;
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix("read_bytes: "))?;
+            line.parse::<u64>().ok()
+        };
+        self.tree().into_iter().filter_map(of).sum()
+    }
+
     /// Gives those that left the harness's scheduling group the weight that the group has.
     pub fn weigh(&self) {
         if let Ok(weight) = std::env::var("ANNAL_COMPARE_WEIGHT") {

@@ -202,8 +202,9 @@ impl Content {
         }
     }
 
-    pub(super) fn drop_cache(&mut self) {
+    pub(super) fn drop_cache(&mut self, from: u64) {
         self.mapped = None;
+        let (first, _) = place(from);
         let before = self.pages.len();
         let Self {
             dirty,
@@ -212,7 +213,7 @@ impl Content {
             ..
         } = self;
         dirty.retain(|page, writes| {
-            let lost = writes.iter().all(|write| write.lost);
+            let lost = *page >= first && writes.iter().all(|write| write.lost);
             if lost {
                 restore(pages, durable, *page);
             }

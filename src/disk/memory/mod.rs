@@ -412,8 +412,8 @@ impl DiskFile for MemoryFile {
         self.change(Content::set_read_only)
     }
 
-    fn drop_cache(&self) -> io::Result<()> {
-        self.change(Content::drop_cache)
+    fn drop_cache(&self, from: u64) -> io::Result<()> {
+        self.change(|content| content.drop_cache(from))
     }
 }
 

@@ -45,7 +45,7 @@ enum Step {
     Write(usize, usize, usize),
     SetLen(usize, usize),
     Sync(usize),
-    DropCache(usize),
+    DropCache(usize, u64),
     Rename(usize, usize),
     Remove(usize),
     SyncDirectory,
@@ -67,7 +67,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(name, at, len)| Step::Write(name, at, len)),
         2 => (name.clone(), 0..12_000_usize).prop_map(|(n, len)| Step::SetLen(n, len)),
         4 => name.clone().prop_map(Step::Sync),
-        1 => name.clone().prop_map(Step::DropCache),
+        1 => (name.clone(), 0..12_000_u64).prop_map(|(n, from)| Step::DropCache(n, from)),
         2 => (name.clone(), name.clone()).prop_map(|(from, to)| Step::Rename(from, to)),
         2 => name.prop_map(Step::Remove),
         3 => Just(Step::SyncDirectory),
@@ -246,8 +246,8 @@ fn run(steps: Vec<Step>) {
                 disk.open(NAMES[name]).unwrap().sync_data().unwrap();
                 model.sync(NAMES[name]);
             }
-            Step::DropCache(name) if exists(name) => {
-                disk.open(NAMES[name]).unwrap().drop_cache().unwrap();
+            Step::DropCache(name, from) if exists(name) => {
+                disk.open(NAMES[name]).unwrap().drop_cache(from).unwrap();
             }
             Step::Rename(from, to) if exists(from) => {
                 disk.rename(NAMES[from], NAMES[to]).unwrap();
@@ -484,6 +484,23 @@ fn a_lost_write_comes_back_only_with_the_sector_it_shares() {
         let second = (found[SECTOR], found[SECTOR + 5]);
         assert!(second == (0, 0) || second == (1, 2), "{second:?}");
     }
+}
+
+#[test]
+fn only_what_lies_behind_an_offset_is_asked_of_the_disk_again() {
+    let (disk, file) = with_file(&[0; 2 * PAGE]);
+    file.write_all_at(0, &[1; 2 * PAGE]).unwrap();
+    disk.lose_unsynced("a").unwrap();
+    file.drop_cache(u64::try_from(PAGE).unwrap() + 5).unwrap();
+    let mut read = [0; 2 * PAGE];
+    file.read_at(0, &mut read).unwrap();
+    assert_eq!(
+        (&read[..PAGE], &read[PAGE..]),
+        (&[1; PAGE][..], &[0; PAGE][..])
+    );
+    file.drop_cache(0).unwrap();
+    file.read_at(0, &mut read).unwrap();
+    assert_eq!(read, [0; 2 * PAGE]);
 }
 
 #[test]

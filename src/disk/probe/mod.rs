@@ -381,8 +381,8 @@ impl DiskFile for ProbeFile {
         self.run_silent(Operation::SetReadOnly, DiskFile::set_read_only)
     }
 
-    fn drop_cache(&self) -> io::Result<()> {
-        self.run_silent(Operation::DropCache, DiskFile::drop_cache)
+    fn drop_cache(&self, from: u64) -> io::Result<()> {
+        self.run_silent(Operation::DropCache, |file| file.drop_cache(from))
     }
 }
 

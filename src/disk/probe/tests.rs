@@ -94,7 +94,7 @@ fn each_kind_of_call_can_fail_and_then_does_nothing() {
             (Write, file.write_all_at(3, b"after")),
             (Sync, file.sync_data()),
             (SetLen, file.set_len(100)),
-            (DropCache, file.drop_cache()),
+            (DropCache, file.drop_cache(0)),
             (SetReadOnly, file.set_read_only()),
             (Rename, disk.rename("a", "c")),
             (SyncDirectory, disk.sync_directory()),
@@ -195,7 +195,7 @@ fn what_a_failed_sync_lost_no_later_sync_brings_back() {
     );
     file.write_all_at(8192, &[2; 10]).unwrap();
     file.sync_data().unwrap();
-    file.drop_cache().unwrap();
+    file.drop_cache(0).unwrap();
     let expected = [vec![0; 8192], vec![2; 10]].concat();
     assert_eq!(bytes(&memory, "a"), expected);
     assert_eq!(bytes(&memory.power_cut(Unsynced::Kept), "a"), expected);

@@ -78,8 +78,8 @@ impl DiskFile for PatientFile {
         self.file.set_read_only()
     }
 
-    fn drop_cache(&self) -> io::Result<()> {
-        self.file.drop_cache()
+    fn drop_cache(&self, from: u64) -> io::Result<()> {
+        self.file.drop_cache(from)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What things cost as the log grows: an append to a stream, one to a new stream, a read of a
-//! stream, a start. Annal alone: it is compared with itself.
+//! stream, a start. Annal alone: it is compared with itself. Beside them stands what the disk does to
+//! them, so that it is told apart from what the index does: how long a sync takes that Annal has no
+//! part in, how much of a stream comes from the disk, and what a read takes that needs no disk.
 
 use std::time::{Duration, Instant};
 
@@ -8,13 +10,17 @@ use anyhow::Result;
 use super::append::{STREAM_EVENTS, load_from, to_new_streams};
 use super::start::{Running, runtime};
 use super::{Work, read};
+use crate::limit::sync;
 use crate::payload::{Digest, Payloads};
 use crate::peer::Session;
 use crate::peer::annal::Annal;
-use crate::process::disk_bytes;
+use crate::process::{Process, disk_bytes};
 use crate::sample::Figures;
 use crate::tally::Tally;
 use crate::turn::Turn;
+
+/// So many streams are read again and again, whatever the size of the log: they stay in memory.
+const STREAMS_IN_MEMORY: u64 = 20;
 
 impl Turn<'_> {
     /// All sizes, from the smallest to the largest, of one store that grows.
@@ -32,7 +38,10 @@ impl Turn<'_> {
                 let mut tally = load_from(&sessions, 1_000, loaded, size).await?;
                 let rate = tally.events_per_second();
                 let streams = size / STREAM_EVENTS;
-                costs(&sessions[0], streams, time, &mut figures, &mut tally).await?;
+                let syncs = sync::calibrate(&self.folder, time)?.zeroed;
+                figures.insert("sync_p50_us", syncs.percentile_us(50.0));
+                appends(&sessions[0], time, &mut figures, &mut tally).await?;
+                reads(&sessions[0], &running.process, streams, time, &mut figures).await?;
                 figures.insert("load_events_per_second", rate);
                 anyhow::Ok((tally, streams))
             })?;
@@ -61,10 +70,9 @@ impl Turn<'_> {
     }
 }
 
-/// One client: what each of these takes, and what was appended for it.
-async fn costs<S: Session>(
+/// One client: what an append takes, to new streams and to one that grows, and what was appended.
+async fn appends<S: Session>(
     session: &S,
-    streams: u64,
     time: Duration,
     figures: &mut Figures,
     tally: &mut Tally,
@@ -90,7 +98,29 @@ async fn costs<S: Session>(
     figures.insert("append_p50_us", same.latencies.percentile_us(50.0));
     figures.insert("append_p99_us", same.latencies.percentile_us(99.0));
     tally.merge(same);
-    let reads = read::streams(session, streams, time).await?;
-    figures.insert("read_p50_us", reads.latencies.percentile_us(50.0));
+    Ok(())
+}
+
+/// One client: what it takes to read a stream, of all of them and of a few that stay in memory, and
+/// how much of each the disk has to read.
+async fn reads<S: Session>(
+    session: &S,
+    process: &Process,
+    streams: u64,
+    time: Duration,
+    figures: &mut Figures,
+) -> Result<()> {
+    let sets = [
+        (streams, "read_p50_us", "read_disk_mb"),
+        (STREAMS_IN_MEMORY, "read_again_p50_us", "read_again_disk_mb"),
+    ];
+    for (streams, took, disk) in sets {
+        let before = process.disk_read_bytes();
+        let reads = read::streams(session, streams, time).await?;
+        let count = (reads.digest.count / STREAM_EVENTS).max(1);
+        let disk_bytes = process.disk_read_bytes() - before;
+        figures.insert(took, reads.latencies.percentile_us(50.0));
+        figures.insert(disk, disk_bytes as f64 / 1e6 / count as f64);
+    }
     Ok(())
 }
