@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use crate::disk::{
     Disk, Fault, FragileBlock, MemoryDisk, Operation, ProbeDisk, SimulatedHost, Unsynced,
 };
-use crate::log::tests::{check, unit};
+use crate::log::tests::{check, name_of, unit};
 use crate::log::{Log, LogOpenError, LogOptions, Opened, StorageError};
 use crate::model::Position;
 
@@ -397,6 +397,26 @@ fn blocks_that_are_lost_in_two_places_keep_no_store_closed() {
     drop((filling, committing));
     assert!(!writer.join().unwrap());
     keeper.join().unwrap();
+}
+
+#[test]
+fn a_footer_that_the_disk_has_lost_seals_nothing() {
+    let memory = MemoryDisk::new();
+    let probe = ProbeDisk::new(Arc::new(memory.clone()));
+    let mut opened = open(Arc::new(probe.clone()), 8).unwrap();
+    let log = opened.log.clone();
+    let full = name_of(log.place().segment);
+    let mut end = log.end();
+    while !log.shared.is_seal_due() {
+        end = opened.writer.commit(unit(&log, end, 3, LEN), 5).unwrap();
+    }
+    let lost = Fault::at(Operation::Sync).of_file(&full);
+    probe.fail(lost.lying().losing_unsynced(&memory));
+    let error = log.shared.seal_witnessed_segment().unwrap_err();
+    assert_eq!(probe.failures(), 1);
+    assert!(matches!(error, StorageError::Io { .. }), "{error}");
+    assert!(log.manifest().current().sealed.is_empty());
+    check(&log, end, LEN);
 }
 
 /// The first unit of a new segment is being synced while a checkpoint is made: nothing says yet
