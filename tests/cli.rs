@@ -608,7 +608,7 @@ fn the_demo_ends_by_itself_and_its_projection_saw_everything() {
 #[test]
 fn the_benchmark_measures_each_work_that_was_asked_for() {
     on_both(|place| {
-        let works = "A1,a64,AP,B1,B8,L,C,D,E";
+        let works = "A1,a64,AP,B1,B8,L,C,D,E,A1,C";
         let bench = [
             "bench",
             "--work",

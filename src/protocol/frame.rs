@@ -27,6 +27,8 @@ pub const NO_REQUEST: u64 = 0;
 
 const BEHIND_LENGTH_MIN: usize = HEADER_LEN_BYTES - LENGTH.len;
 const READ_AHEAD_LEN_BYTES: usize = 64 * 1024;
+/// Room for so many times the bytes of a frame that have arrived is made for its rest.
+const GROWTH: usize = 8;
 const FIRST_READ_LEN_BYTES: usize = 4 * 1024;
 
 /// One message, its body not looked at yet.
@@ -89,9 +91,11 @@ impl Decoder for FrameCodec {
     fn decode(&mut self, bytes: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
         let frame_len = Self::frame_len(bytes)?.unwrap_or(HEADER_LEN_BYTES);
         if bytes.len() < frame_len {
-            // At most twice what is here, so that an announcement alone costs nothing.
+            // Some times what is here, so that an announcement alone costs nothing, and a usual
+            // frame is moved only once while it grows.
             let missing = frame_len - bytes.len();
-            bytes.reserve(missing.min(bytes.len().max(READ_AHEAD_LEN_BYTES)));
+            let earned = bytes.len().saturating_mul(GROWTH);
+            bytes.reserve(missing.min(earned.max(READ_AHEAD_LEN_BYTES)));
             return Ok(None);
         }
         let mut frame = bytes.split_to(frame_len);

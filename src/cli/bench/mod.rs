@@ -49,7 +49,7 @@ pub(super) struct Args {
 /// Does the works one after the other.
 pub(super) async fn run(args: Args, output: Output) -> Result<(), Failure> {
     let target = Target::open(&args.target, Make::Yes).await?;
-    let bench = Bench::new(&args.target, Duration::from_secs(args.seconds), args.events);
+    let mut bench = Bench::new(&args.target, Duration::from_secs(args.seconds), args.events);
     output.say(faint(format!(
         "{:<5}{:>14}{:>10}{:>10}{:>10}{:>9}{:>9}{:>9}",
         "work", "events/s", "p50 us", "p99 us", "p99.9 us", "errors", "client", "server"

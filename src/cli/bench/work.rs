@@ -193,6 +193,8 @@ pub(super) struct Bench {
     time: Duration,
     events_max: u64,
     run: String,
+    /// How many works were begun: one that is done again goes to other streams.
+    works: u64,
 }
 
 impl Bench {
@@ -205,11 +207,13 @@ impl Bench {
             time,
             events_max,
             run,
+            works: 0,
         }
     }
 
     /// Does one work.
-    pub(super) async fn run(&self, work: Work, target: &Target) -> Result<Measured, Failure> {
+    pub(super) async fn run(&mut self, work: Work, target: &Target) -> Result<Measured, Failure> {
+        self.works += 1;
         match (work.load(), work) {
             (Some(load), Work::L) => self.append(work, load, target, self.events_max).await,
             (Some(load), _) => self.append(work, load, target, u64::MAX).await,
@@ -220,7 +224,7 @@ impl Bench {
     }
 
     fn stream(&self, work: Work, name: impl std::fmt::Display) -> Result<StreamName, Failure> {
-        let name = format!("bench{}-{}-{name}", work.id(), self.run);
+        let name = format!("bench{}-{}-{}-{name}", work.id(), self.run, self.works);
         StreamName::new(name).map_err(Failure::usage)
     }
 
