@@ -132,19 +132,6 @@ pub trait DiskFile: Debug + Send + Sync + 'static {
     /// What the system says; interrupted calls are repeated.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// Reads `len` bytes behind those that are in `bytes`, fewer only at the end of the file. Where
-    /// much is read this spares clearing the memory first.
-    ///
-    /// # Errors
-    /// As [`Self::read_at`]; then nothing is known of what was appended.
-    fn read_onto(&self, offset: u64, len: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
-        let start = bytes.len();
-        bytes.resize(start + len, 0);
-        let read = self.read_at(offset, bytes.get_mut(start..).unwrap_or_default())?;
-        bytes.truncate(start + read);
-        Ok(())
-    }
-
     /// Writes all the bytes, at any place; the file grows if it must.
     ///
     /// # Errors

@@ -14,9 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use memmap2::Mmap;
-use rustix::buffer::spare_capacity;
 use rustix::fs::{Advice, fadvise, fstatvfs};
-use rustix::io::{Errno, pread};
 
 use crate::disk::{Disk, DiskFile, check_name};
 
@@ -262,26 +260,6 @@ impl DiskFile for OsFile {
             self.read_ahead(offset, asked);
         }
         Ok(asked - rest.len())
-    }
-
-    fn read_onto(&self, offset: u64, len: usize, bytes: &mut Vec<u8>) -> io::Result<()> {
-        let end = bytes.len() + len;
-        let mut at = offset;
-        bytes.reserve_exact(len);
-        while bytes.len() < end {
-            match pread(&self.file, spare_capacity(bytes), at) {
-                Ok(0) => break,
-                Ok(read) => at = at.saturating_add(u64::try_from(read).unwrap_or(u64::MAX)),
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        // There may have been room for more.
-        bytes.truncate(end);
-        if len >= STEP_LEN_BYTES_MIN && self.in_steps.load(Ordering::Relaxed) {
-            self.read_ahead(at, len);
-        }
-        Ok(())
     }
 
     fn write_all_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {

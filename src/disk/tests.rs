@@ -185,26 +185,6 @@ fn a_file_marked_read_only_is_opened_for_reading() {
 }
 
 #[test]
-fn what_is_read_onto_bytes_stands_behind_them_and_is_no_more_than_was_asked_for() {
-    on_every_disk(|disk| {
-        let file = disk.create("a").unwrap();
-        file.write_all_at(0, b"0123456789").unwrap();
-        let mut bytes = Vec::with_capacity(100);
-        bytes.extend_from_slice(b"in front ");
-        for (offset, len, expected) in [
-            (3, 4, "in front 3456"),
-            (0, 0, "in front 3456"),
-            (8, 50, "in front 345689"),
-            (10, 5, "in front 345689"),
-            (99, 5, "in front 345689"),
-        ] {
-            file.read_onto(offset, len, &mut bytes).unwrap();
-            assert_eq!(bytes, expected.as_bytes());
-        }
-    });
-}
-
-#[test]
 fn dropping_the_cache_loses_nothing() {
     on_every_disk(|disk| {
         let file = disk.create("a").unwrap();

@@ -260,14 +260,15 @@ impl BlockPlan {
             .boundary
             .max(last.saturating_add(header_len))
             .min(self.limit);
-        let read = size(end.saturating_sub(start));
-        let mut bytes = Vec::new();
-        self.read_onto(start, read, &mut bytes)?;
+        let mut bytes = vec![0; size(end.saturating_sub(start))];
+        self.read_at(start, &mut bytes)?;
+        let read = bytes.len();
         let end = self.last_end(bytes.get(size(last - start)..).unwrap_or_default(), salt);
         let end = end.map_or(0, |len| size(last - start) + len);
         if end > read && end <= size(self.limit - start) {
+            bytes.resize(end, 0);
             let at = start + u32::try_from(read).unwrap_or(u32::MAX);
-            self.read_onto(at, end - read, &mut bytes)?;
+            self.read_at(at, bytes.get_mut(read..).unwrap_or_default())?;
         }
         let (spans, damaged) = self.check(start, &bytes, salt);
         Ok(Block {
@@ -291,12 +292,10 @@ impl BlockPlan {
     }
 
     /// Reads what there is: whatever is missing at the end of the file no checksum takes for data.
-    fn read_onto(&self, offset: u32, len: usize, bytes: &mut Vec<u8>) -> Result<(), StorageError> {
-        let end = bytes.len() + len;
-        let read = self.file.read_onto(offset.into(), len, bytes);
-        read.map_err(|error| StorageError::io("read", &self.name, error))?;
-        bytes.resize(end, 0);
-        Ok(())
+    fn read_at(&self, offset: u32, bytes: &mut [u8]) -> Result<(), StorageError> {
+        let read = self.file.read_at(offset.into(), bytes);
+        read.map(drop)
+            .map_err(|error| StorageError::io("read", &self.name, error))
     }
 
     /// Where the records are, and which of them are damaged.

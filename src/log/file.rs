@@ -31,8 +31,9 @@ pub(super) fn read_file(
     if u64::try_from(len).is_ok_and(|len| len > len_bytes_max) {
         return Err(invalid());
     }
-    let mut bytes = Vec::new();
-    file.read_onto(0, len, &mut bytes).map_err(failed)?;
+    let mut bytes = vec![0; len];
+    let read = file.read_at(0, &mut bytes).map_err(failed)?;
+    bytes.truncate(read);
     Ok(bytes.into())
 }
 

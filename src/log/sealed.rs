@@ -42,10 +42,9 @@ pub(super) fn read_exact(
     offset: u64,
     len: usize,
 ) -> Result<Vec<u8>, StorageError> {
-    let mut bytes = Vec::new();
-    let read = file.read_onto(offset, len, &mut bytes);
-    read.map_err(|error| StorageError::io("read", name, error))?;
-    match bytes.len() == len {
+    let mut bytes = vec![0; len];
+    let read = file.read_at(offset, &mut bytes);
+    match read.map_err(|error| StorageError::io("read", name, error))? == len {
         true => Ok(bytes),
         false => {
             let error = FormatError::Truncated("a segment");
