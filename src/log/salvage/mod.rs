@@ -11,6 +11,7 @@
 mod known;
 mod mend;
 mod patient;
+mod rescue;
 mod scan;
 
 use std::fmt;
@@ -32,14 +33,13 @@ use crate::log::recovery::{RecoveryReport, Survey, Walked};
 use crate::log::seal::digest_of;
 use crate::log::sealed::SealedFile;
 use crate::log::segment::{CAPACITY_MIN, Spare, open_segment};
-use crate::log::shared::Shared;
-use crate::log::state::Live;
 use crate::log::verify::{FileFinding, FileRole};
-use crate::log::walk::Expected;
+use crate::log::walk::{Expected, fill};
 use crate::model::Position;
 use known::Known;
 pub(crate) use mend::{Mended, mend};
 use patient::{FileDamage, PatientFile};
+pub(super) use rescue::Rescued;
 use scan::{Gap, HalfUnit, Looked, Piece};
 
 /// Events that are lost, and where they were.
@@ -512,56 +512,14 @@ impl Visitor for Surveyor<'_> {
             }
         };
         if let Some(mut facts) = self.facts.take() {
+            if let Some(entry) = &segment.entry {
+                // What went behind the last unit of a segment that was written again.
+                fill(&mut facts, entry.end_position());
+            }
             facts.mark = next.mark;
             self.survey.walked.push(Walked { spare, facts });
         }
         Ok(())
-    }
-}
-
-impl Shared {
-    /// Finds out where the events of a sealed segment are whose footer does not say it, in a log
-    /// that is only read. Whether that was to be found out.
-    pub(super) fn rescue(&self, entry: &SealedSegment) -> Result<bool, StorageError> {
-        let is_known = |live: &Live| live.facts.segment == entry.id;
-        if entry.rewrite.is_some() || self.state.read().live.iter().any(is_known) {
-            return Ok(false);
-        }
-        let manifest = self.manifest.current();
-        let known = Known {
-            identity: self.identity,
-            manifest: (*manifest).clone(),
-            manifest_damage: None,
-            floor: None,
-        };
-        let segment = Segment::sealed(&*self.disk, entry);
-        if segment.spare.is_err() {
-            return Ok(false);
-        }
-        let before = manifest.sealed.iter().rev().find(|one| one.id < entry.id);
-        let start = Expected {
-            place: Place {
-                segment: entry.id,
-                offset: HEADER_LEN_BYTES,
-            },
-            position: entry.first_position,
-            mark: before.map_or(Mark::START, |before| before.mark),
-        };
-        let report = RecoveryReport::default();
-        let mut surveyor = Surveyor {
-            disk: &*self.disk,
-            survey: Survey::new(known.identity, manifest, report),
-            facts: None,
-        };
-        show_one(&segment, &known, start, entry.end_position(), &mut surveyor)?;
-        let found = surveyor.survey.walked.into_iter().map(|walked| Live {
-            facts: walked.facts,
-            file: walked.spare.file,
-            name: walked.spare.name,
-            capacity: 0,
-        });
-        self.state.write().live.splice(0..0, found);
-        Ok(true)
     }
 }
 

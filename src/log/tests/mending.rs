@@ -196,7 +196,7 @@ fn is_whole_but_for_tables(found: &LogVerification) -> bool {
     found.refused.is_none() && damaged.all(|file| file.role == FileRole::Table)
 }
 
-fn zero(disk: &MemoryDisk, name: &str, range: Range<u32>) {
+pub(super) fn zero(disk: &MemoryDisk, name: &str, range: Range<u32>) {
     let zeros = vec![0; usize::try_from(range.end - range.start).unwrap()];
     disk.corrupt(name, range.start.into(), &zeros).unwrap();
 }
@@ -207,7 +207,7 @@ fn manifest_of(disk: &MemoryDisk) -> ManifestData {
 }
 
 /// The headers of the units of a sealed segment.
-fn headers(disk: &MemoryDisk, entry: &SealedSegment) -> Vec<UnitHeader> {
+pub(super) fn headers(disk: &MemoryDisk, entry: &SealedSegment) -> Vec<UnitHeader> {
     let salt = open(&disk.snapshot()).log.identity().unit_salt;
     let bytes = disk.map(&entry.file_name().to_string()).unwrap();
     let mut headers = Vec::new();
@@ -222,7 +222,7 @@ fn headers(disk: &MemoryDisk, entry: &SealedSegment) -> Vec<UnitHeader> {
 }
 
 /// With padding.
-fn len_of(header: &UnitHeader) -> u32 {
+pub(super) fn len_of(header: &UnitHeader) -> u32 {
     u32::try_from(header.unpadded_len().next_multiple_of(8)).unwrap()
 }
 
@@ -246,7 +246,7 @@ impl RewriteJudge for Thirds {
 }
 
 /// A log in which a segment was written again, that segment, and the manifest which says so first.
-fn rewritten() -> (MemoryDisk, SealedSegment, String) {
+pub(super) fn rewritten() -> (MemoryDisk, SealedSegment, String) {
     let disk = MemoryDisk::new();
     let mut opened = open(&disk);
     let log = opened.log.clone();

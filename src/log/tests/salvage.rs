@@ -1,6 +1,7 @@
 //! What a damaged log still gives, and what a repair leaves: for damage of every kind and place,
 //! exactly the events are lost that it hit.
 
+mod footers;
 mod unreadable;
 
 use std::collections::BTreeSet;
