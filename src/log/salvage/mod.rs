@@ -21,7 +21,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::format::FormatError;
 use crate::format::checksum::Salt;
 use crate::format::floor::FILE_LEN_BYTES;
-use crate::format::footer::{Mark, PAGE_EVENTS};
+use crate::format::footer::{Mark, OffsetPage, PAGE_EVENTS};
 use crate::format::manifest::{SealedSegment, TableEntry};
 use crate::format::names::FileName;
 use crate::format::record::{HEADER_LEN_BYTES_MAX, Layout};
@@ -79,7 +79,7 @@ struct Segment {
     id: u32,
     /// What the manifest says of it, if it is sealed.
     entry: Option<SealedSegment>,
-    /// Its footer, if that is whole and no event was removed: it says where each record stands.
+    /// Its footer, if that is whole: it says where each record stands, and which were removed.
     footer: Option<SealedFile>,
 }
 
@@ -98,17 +98,13 @@ impl Segment {
             capacity: 0,
             zeroed: entry.units_end(),
         });
-        let footer = match entry.rewrite {
-            None => SealedFile::open(disk, entry).ok(),
-            Some(_) => None,
-        };
         Self {
             spare: spare.map_err(|_| missing),
             file_damage,
             name,
             id: entry.id,
             entry: Some(entry.clone()),
-            footer,
+            footer: SealedFile::open(disk, entry).ok(),
         }
     }
 
@@ -167,12 +163,19 @@ impl Segment {
             half.gather(&bytes, &known.identity);
         }
         if let Some(footer) = &self.footer {
+            let mut places = Places::new(footer, salt);
             for (first, end) in half.lost() {
                 for position in (first.0..end.0).map(Position) {
-                    let asked = (footer, &*spare.file);
-                    let found = record_of(asked, position, salt, half.end_offset);
-                    if let Some((offset, bytes)) = found {
-                        half.add(position, offset, bytes, salt);
+                    match places.offset(position) {
+                        None => {}
+                        // It is not lost: it had gone before.
+                        Some(0) => half.add_removed(position),
+                        Some(offset) => {
+                            let place = (position, offset, half.end_offset);
+                            if let Some(bytes) = record_at(&*spare.file, place, salt) {
+                                half.add(position, offset, bytes, salt);
+                            }
+                        }
                     }
                 }
             }
@@ -224,16 +227,47 @@ impl Segment {
     }
 }
 
+/// What a footer says of where events stand.
+struct Places<'a> {
+    footer: &'a SealedFile,
+    salt: &'a Salt,
+    /// The page that was asked last, if it is whole.
+    page: Option<(usize, Option<OffsetPage>)>,
+}
+
+impl<'a> Places<'a> {
+    fn new(footer: &'a SealedFile, salt: &'a Salt) -> Self {
+        Self {
+            footer,
+            salt,
+            page: None,
+        }
+    }
+
+    /// Where an event stands; 0 if it was removed, and none if nobody knows.
+    fn offset(&mut self, position: Position) -> Option<u32> {
+        let index = position
+            .0
+            .checked_sub(self.footer.footer.first_position.0)?;
+        let index = usize::try_from(index).ok()?;
+        let number = index / PAGE_EVENTS;
+        let page = match &self.page {
+            Some((read, page)) if *read == number => page,
+            _ => {
+                let page = self.footer.read_page(number, self.salt).ok();
+                &self.page.insert((number, page)).1
+            }
+        };
+        page.as_ref()?.offset(index % PAGE_EVENTS)
+    }
+}
+
 /// The bytes of a record where the footer says that it stands; they are to be checked.
-fn record_of(
-    (footer, file): (&SealedFile, &dyn DiskFile),
-    position: Position,
+fn record_at(
+    file: &dyn DiskFile,
+    (position, offset, limit): (Position, u32, u32),
     salt: &Salt,
-    limit: u32,
-) -> Option<(u32, Vec<u8>)> {
-    let index = usize::try_from(position.0.checked_sub(footer.footer.first_position.0)?).ok()?;
-    let page = footer.read_page(index / PAGE_EVENTS, salt).ok()?;
-    let offset = page.offset(index % PAGE_EVENTS)?;
+) -> Option<Vec<u8>> {
     let left = usize::try_from(limit.checked_sub(offset)?).ok()?;
     let mut bytes = vec![0; left.min(HEADER_LEN_BYTES_MAX)];
     file.read_at(offset.into(), &mut bytes).ok()?;
@@ -241,7 +275,7 @@ fn record_of(
     layout.check_header(&bytes, position, salt).ok()?;
     bytes.resize(layout.record_len().min(left), 0);
     file.read_at(offset.into(), &mut bytes).ok()?;
-    Some((offset, bytes))
+    Some(bytes)
 }
 
 /// Is shown a log, segment by segment.
@@ -558,6 +592,7 @@ fn add_half(facts: &mut Facts, half: &HalfUnit) {
                 offset = (facts.end_offset + record.entry.offset).saturating_add(len);
                 facts.push_record(&record.entry);
             }
+            None if half.is_removed(position) => facts.push_removed(),
             None => facts.push_damaged(offset),
         }
     }
