@@ -151,7 +151,7 @@ fn one_damaged_byte_beside_what_was_lost_before_costs_one_event() {
     }
 }
 
-/// Then nothing tells the two apart.
+/// Then nothing tells the two apart; nor where the file is gone.
 #[test]
 fn what_was_lost_before_is_counted_again_where_the_footer_is_damaged_too() {
     let sample = Sample::new(true);
@@ -162,12 +162,14 @@ fn what_was_lost_before_is_counted_again_where_the_footer_is_damaged_too() {
     };
     let entry = manifest_of(&disk).sealed[0].clone();
     let name = entry.file_name().to_string();
+    let gone = disk.snapshot();
+    gone.destroy(&name).unwrap();
+    let all = entry.first_position.0..entry.end_position().0;
+    assert!(all.contains(&before));
+    assert!(repair(&gone, "second").unwrap().into_iter().eq(all));
     let unit = headers(&disk, &entry)[1];
-    zero(
-        &disk,
-        &name,
-        unit.place.offset..unit.place.offset + len_of(&unit),
-    );
+    let from = unit.place.offset;
+    zero(&disk, &name, from..from + len_of(&unit));
     let end = u64::from(entry.len_bytes) * 8;
     disk.flip_bit(&name, end - 1).unwrap();
     let lost = repair(&disk, "second").unwrap();
