@@ -269,6 +269,38 @@ fn what_no_unit_tells_of_a_segment_without_a_footer_is_an_error_and_the_rest_is_
     }
 }
 
+/// A footer of which only one page is damaged says the rest.
+#[test]
+fn what_whole_pages_tell_of_a_damaged_unit_is_believed_beside_one_that_is_not() {
+    let (taken, page) = (4_596..4_646, u64::try_from(PAGE_EVENTS).unwrap());
+    let (disk, entry) = long(taken.clone());
+    let name = entry.file_name().to_string();
+    let bit = u64::from(entry.footer_offset + 5) * 8;
+    disk.flip_bit(&name, bit).unwrap();
+    let units = headers(&disk, &entry);
+    let holds = |at: u64| units.iter().rposition(|unit| unit.first_position.0 <= at);
+    let unit = holds(taken.start).unwrap();
+    let (first, end) = (
+        units[unit].first_position.0,
+        units[unit + 1].first_position.0,
+    );
+    assert!(page < first && taken.end < end);
+    // Its header, and a record in the middle of it.
+    for at in [20, units[unit].records_len / 2] {
+        let bit = u64::from(units[unit].place.offset + at) * 8;
+        disk.flip_bit(&name, bit).unwrap();
+    }
+    let log = read_only(&disk);
+    let (served, failed) = errors(&log, log.end());
+    let [lost] = failed.iter().copied().collect::<Vec<_>>()[..] else {
+        panic!("{failed:?}");
+    };
+    assert!((first..end).contains(&lost) && !taken.contains(&lost));
+    let left = (0..log.end().0).filter(|at| *at != lost && !taken.contains(at));
+    assert!(served.into_iter().eq(left));
+    assert_eq!(positions(&log.find_lost().unwrap()), failed);
+}
+
 /// An event that is lost may be the one that is asked for.
 #[test]
 fn no_later_position_is_told_for_a_time_that_a_lost_event_may_have_had() {
