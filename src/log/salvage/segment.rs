@@ -1,5 +1,5 @@
-//! One segment of a damaged log: its file as far as it can be read, its footer if that is whole, and
-//! what of its events both tell together.
+//! One segment of a damaged log: its file as far as it can be read, its footer if that is whole,
+//! and what of its events both tell together.
 
 use std::sync::Arc;
 
