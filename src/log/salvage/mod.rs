@@ -260,13 +260,19 @@ impl Visitor for Examiner {
 /// Reads a whole log, however damaged, and says what is lost. Changes nothing.
 pub(crate) fn examine(disk: &dyn Disk, files: &[(String, u64)]) -> Result<Examined, LogOpenError> {
     let known = Known::read(disk, files)?;
-    examine_known(disk, &known)
+    let (states_from, _) = known.states(disk);
+    examine_known(disk, &known, states_from)
 }
 
-fn examine_known(disk: &dyn Disk, known: &Known) -> Result<Examined, LogOpenError> {
+/// The same where more is known: the state file has the records in front of a place.
+fn examine_known(
+    disk: &dyn Disk,
+    known: &Known,
+    states_from: Place,
+) -> Result<Examined, LogOpenError> {
     let mut examiner = Examiner {
         found: Examined::default(),
-        states_from: known.states(disk).0,
+        states_from,
         damage: None,
         first: Position::START,
     };
