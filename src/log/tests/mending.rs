@@ -17,7 +17,7 @@ use crate::format::manifest::{ManifestData, SealedSegment};
 use crate::format::segment::HEADER_LEN_BYTES;
 use crate::format::unit::{Place, StateRecord, UnitHeader};
 use crate::log::salvage::mend;
-use crate::log::tests::{idle_request, name_of, names, shown, unit};
+use crate::log::tests::{commit, idle_request, name_of, names, shown, unit};
 use crate::log::{
     FileRole, JudgedUnit, Log, LogOpenError, LogOptions, LogVerification, Opened, RewriteJudge,
     StorageError, UnitFate,
@@ -59,7 +59,7 @@ impl UnitAt {
 
 /// Writes a unit with events, a request without any, and a state record.
 fn write(opened: &mut Opened, events: u64) -> UnitAt {
-    let (first, before) = (opened.log.end(), opened.log.place());
+    let first = opened.log.end();
     let mut next = unit(&opened.log, first, events, LEN);
     next.end_append(idle_request(first.0.into()));
     for key in [first.0, 0] {
@@ -69,17 +69,8 @@ fn write(opened: &mut Opened, events: u64) -> UnitAt {
             value: Some(first.0.to_le_bytes().as_slice().into()),
         });
     }
-    opened.writer.commit(next, 5).unwrap();
-    let behind = opened.log.place();
-    let offset = match behind.segment == before.segment {
-        true => before.offset,
-        false => HEADER_LEN_BYTES,
-    };
-    UnitAt {
-        place: Place { offset, ..behind },
-        len: behind.offset - offset,
-        first,
-    }
+    let (place, len) = commit(opened, next);
+    UnitAt { place, len, first }
 }
 
 /// What a log has, asked of a copy that is opened for writing.
@@ -194,11 +185,6 @@ fn positions(lost: &[crate::log::LostRange]) -> Vec<u64> {
 fn is_whole_but_for_tables(found: &LogVerification) -> bool {
     let mut damaged = found.files.iter().filter(|file| file.damage.is_some());
     found.refused.is_none() && damaged.all(|file| file.role == FileRole::Table)
-}
-
-pub(super) fn zero(disk: &MemoryDisk, name: &str, range: Range<u32>) {
-    let zeros = vec![0; usize::try_from(range.end - range.start).unwrap()];
-    disk.corrupt(name, range.start.into(), &zeros).unwrap();
 }
 
 fn manifest_of(disk: &MemoryDisk) -> ManifestData {

@@ -1,30 +1,18 @@
 //! Damage to segments that were written again, by a scavenge or by a repair.
 
-use crate::disk::{Disk, MemoryDisk};
+use crate::disk::Disk;
 use crate::format::unit::UnitHeader;
 use crate::log::tests::mending::{
     Content, EVENTS, LIVE, Sample, headers, is_whole_but_for_tables, len_of, manifest_of, open,
-    repair, rewritten, zero,
+    repair, rewritten,
 };
-use crate::log::tests::{inspect, name_of, names};
-use crate::model::Position;
-
-/// The removed events, and how many keys each had.
-fn removed(disk: &MemoryDisk) -> Vec<(Position, usize)> {
-    let log = open(&disk.snapshot()).log;
-    let mut removed = Vec::new();
-    let mut visit = |position, keys: &mut dyn Iterator<Item = &_>| {
-        removed.push((position, keys.count()));
-    };
-    log.removed(Position::START, log.end(), &mut visit).unwrap();
-    removed
-}
+use crate::log::tests::{inspect, name_of, names, removed, zero};
 
 #[test]
 fn a_damaged_unit_of_a_segment_that_was_written_again_costs_its_events_and_no_other() {
     let (disk, entry, _) = rewritten();
     let name = entry.file_name().to_string();
-    let (whole, keys) = (Content::of(&disk), removed(&disk));
+    let (whole, keys) = (Content::of(&disk), removed(&open(&disk.snapshot()).log));
     assert!(keys.len() > 10 && keys.iter().all(|(_, count)| *count == 1));
     let units = headers(&disk, &entry);
     assert!(units.len() > 3);
@@ -44,14 +32,17 @@ fn a_damaged_unit_of_a_segment_that_was_written_again_costs_its_events_and_no_ot
         let events = whole.events.iter().copied().filter(is_left);
         assert!(left.events.into_iter().eq(events), "{index}");
         assert_eq!(left.end, whole.end);
-        assert_eq!(removed(&disk), keys);
+        assert_eq!(removed(&open(&disk.snapshot()).log), keys);
         assert!(is_whole_but_for_tables(&inspect(&disk)));
     }
     // Without the keys all events are there.
     let at = u64::from(entry.units_end()) + 9;
     disk.flip_bit(&name, at * 8).unwrap();
     assert!(repair(&disk, "now").unwrap().is_empty());
-    assert_eq!((Content::of(&disk), removed(&disk)), (whole, Vec::new()));
+    assert_eq!(
+        (Content::of(&disk), removed(&open(&disk.snapshot()).log)),
+        (whole, Vec::new())
+    );
     assert!(is_whole_but_for_tables(&inspect(&disk)));
 }
 

@@ -9,12 +9,10 @@ use std::sync::Arc;
 use crate::disk::{Disk, MemoryDisk, ReadOnlyDisk, SimulatedHost};
 use crate::format::footer::PAGE_EVENTS;
 use crate::format::manifest::SealedSegment;
-use crate::log::tests::mending::{headers, len_of, rewritten, zero};
+use crate::log::tests::mending::{headers, len_of, rewritten};
 use crate::log::tests::salvage::positions;
-use crate::log::tests::{append, data, name_of, unit_of};
-use crate::log::{
-    Chunk, JudgedUnit, Log, LogOptions, Opened, RewriteJudge, StorageError, UnitFate,
-};
+use crate::log::tests::{append, commit, data, found, name_of, removed, unit_of, zero};
+use crate::log::{JudgedUnit, Log, LogOptions, Opened, RewriteJudge, StorageError, UnitFate};
 use crate::model::{Position, Timestamp};
 
 const BASE_US: i64 = 1_700_000_000_000_000;
@@ -35,11 +33,6 @@ fn open(disk: &MemoryDisk, segment_size_bytes: u32, read_only: bool) -> Opened {
 
 fn read_only(disk: &MemoryDisk) -> Log {
     open(disk, 64 * 1024, true).log
-}
-
-fn found(chunk: &Chunk) -> Vec<u64> {
-    let events = chunk.events().map(|event| event.unwrap().position.0);
-    events.collect()
 }
 
 /// What a log gives of some positions in every way that it can be asked.
@@ -103,29 +96,19 @@ impl Given {
     }
 }
 
-/// The removed events, and how many keys each had.
-fn removed(log: &Log) -> Vec<(Position, usize)> {
-    let mut removed = Vec::new();
-    let mut visit = |position, keys: &mut dyn Iterator<Item = &_>| {
-        removed.push((position, keys.count()));
-    };
-    log.removed(Position::START, log.end(), &mut visit).unwrap();
-    removed
-}
-
 /// Damages the footer of a segment: its end, its first page of offsets, or all of it.
-fn footer_damages(entry: &SealedSegment) -> Vec<Box<dyn Fn(&MemoryDisk)>> {
-    let name = Arc::new(entry.file_name().to_string());
-    let flip = |at: u32| -> Box<dyn Fn(&MemoryDisk)> {
-        let name = Arc::clone(&name);
-        Box::new(move |disk| disk.flip_bit(&name, u64::from(at) * 8).unwrap())
-    };
-    let (cut, end) = (Arc::clone(&name), u64::from(entry.footer_offset));
-    vec![
-        flip(entry.len_bytes - 1),
-        flip(entry.footer_offset + 5),
-        Box::new(move |disk| disk.truncate(&cut, end).unwrap()),
-    ]
+fn footer_damages(entry: &SealedSegment) -> [impl Fn(&MemoryDisk); 3] {
+    [0, 1, 2].map(|number| {
+        let (entry, name) = (entry.clone(), entry.file_name().to_string());
+        move |disk: &MemoryDisk| {
+            let damaged = match number {
+                0 => disk.flip_bit(&name, u64::from(entry.len_bytes) * 8 - 1),
+                1 => disk.flip_bit(&name, u64::from(entry.footer_offset + 5) * 8),
+                _ => disk.truncate(&name, entry.footer_offset.into()),
+            };
+            damaged.unwrap();
+        }
+    })
 }
 
 #[test]
@@ -311,9 +294,8 @@ fn no_later_position_is_told_for_a_time_that_a_lost_event_may_have_had() {
     let late = |position: u64| (data(position, 900), 9_000 * i64::from(position == 20));
     let mut offsets = Vec::new();
     while log.manifest().current().sealed.len() < 3 {
-        offsets.push(log.place().offset);
         let next = unit_of(&log, log.end(), 20, &late);
-        opened.writer.commit(next, 5).unwrap();
+        offsets.push(commit(&mut opened, next).0.offset);
         log.keeper_step().unwrap();
     }
     let found = |log: &Log, at: u64| {
