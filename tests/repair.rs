@@ -6,6 +6,8 @@
     reason = "a test may panic"
 )]
 
+#[path = "repair/rewritten.rs"]
+mod rewritten;
 #[path = "repair/unreadable.rs"]
 mod unreadable;
 

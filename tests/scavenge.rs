@@ -464,6 +464,78 @@ fn the_power_may_go_at_any_moment_of_a_scavenge() {
     }
 }
 
+/// A place that cannot be read is damage as any other.
+#[test]
+fn a_damaged_segment_stays_as_it_is_and_the_others_are_scavenged() {
+    let (disk, expected, before) = prepared();
+    let name = "segment-00000000";
+    for is_unreadable in [false, true] {
+        let memory = disk.snapshot();
+        let probe = ProbeDisk::new(Arc::new(memory.clone()));
+        let store = open_on(Arc::new(probe.clone()));
+        match is_unreadable {
+            true => {
+                let fault = Fault::at(Operation::Read).of_file(name).forever();
+                probe.fail(fault.touching(5_000..5_001));
+            }
+            false => memory.flip_bit(name, 5_000 * 8).unwrap(),
+        }
+        let damaged = memory.map(name).unwrap();
+        let info = scavenge(&store);
+        assert_eq!(info.status, ScavengeStatus::Failed, "{info:?}");
+        assert!(
+            info.error
+                .as_ref()
+                .is_some_and(|error| error.contains(name)),
+            "{info:?}"
+        );
+        assert_eq!((info.rewritten_segments, info.removed_events), (1, 90));
+        assert_eq!(memory.map(name).unwrap(), damaged);
+        assert_eq!(unknown_segments(&store), Vec::<String>::new());
+        // The next one finds it whole, and takes what is left.
+        match is_unreadable {
+            true => probe.heal(),
+            false => memory.flip_bit(name, 5_000 * 8).unwrap(),
+        }
+        let rest = scavenge(&store);
+        assert_eq!(rest.status, ScavengeStatus::Completed, "{rest:?}");
+        assert_eq!(info.removed_events + rest.removed_events, 293 + 90);
+        assert_eq!(known(&store), expected);
+        check_removed(&before, &store, &expected);
+    }
+}
+
+/// What is asked for is there soon: no segment is passed over for it.
+#[test]
+fn a_scavenge_ends_where_the_index_is_being_made_again() {
+    let (disk, expected, before) = prepared();
+    for (name, _) in disk.list().unwrap() {
+        if name.starts_with("table") {
+            disk.destroy(&name).unwrap();
+        }
+    }
+    let store = open(&disk);
+    let info = scavenge(&store);
+    assert_eq!(
+        (info.status, info.next_segment),
+        (ScavengeStatus::Failed, 0),
+        "{info:?}"
+    );
+    let error = info.error.unwrap();
+    assert!(
+        error.contains("the index") && error.contains("try again later"),
+        "{error}"
+    );
+    store.maintain().unwrap();
+    let info = scavenge(&store);
+    assert_eq!(
+        (info.status, info.removed_events),
+        (ScavengeStatus::Completed, 293 + 90)
+    );
+    assert_eq!(known(&store), expected);
+    check_removed(&before, &store, &expected);
+}
+
 #[test]
 fn a_scavenge_without_space_changes_nothing_and_the_store_goes_on() {
     let (disk, expected, _) = prepared();

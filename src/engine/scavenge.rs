@@ -339,7 +339,8 @@ impl Shared {
                 .log
                 .rewrite(segment, options.at_least_bytes, &mut judge)
             {
-                Err(error @ (StorageError::Damaged { .. } | StorageError::Missing { .. })) => {
+                // It stays as it is, and keeps nobody from the others.
+                Err(error) if error.is_damage() => {
                     running.info.lock().error.get_or_insert(error.to_string());
                     Default::default()
                 }
@@ -532,7 +533,8 @@ fn storage(error: IndexError) -> StorageError {
         IndexError::Storage(error) => error,
         IndexError::Rebuilding { .. } => {
             let error = std::io::Error::other("it is being made again; try again later");
-            StorageError::io("read", "the index", error)
+            // To be read is what damage fails at.
+            StorageError::io("ask", "the index", error)
         }
     }
 }

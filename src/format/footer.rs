@@ -126,6 +126,12 @@ impl CreatedRange {
         max_us: i64::MIN,
     };
 
+    /// The range of events of which nothing is known.
+    pub const ANY: Self = Self {
+        min_us: i64::MIN,
+        max_us: i64::MAX,
+    };
+
     /// The range with one time more.
     #[must_use]
     pub fn with(self, created: Self) -> Self {

@@ -71,6 +71,7 @@ pub(super) struct Facts {
     entries: Vec<PageEntry>,
     growing: Vec<u32>,
     created: Vec<CreatedRange>,
+    has_holes: bool,
     salt: Salt,
 }
 
@@ -87,6 +88,7 @@ impl Facts {
             entries: Vec::new(),
             growing: Vec::new(),
             created: Vec::new(),
+            has_holes: false,
             salt,
         }
     }
@@ -111,11 +113,13 @@ impl Facts {
     /// Adds an event that was removed.
     pub(super) fn push_removed(&mut self) {
         self.push(0, CreatedRange::EMPTY);
+        self.has_holes = true;
     }
 
-    /// Adds an event that cannot be read: whoever tries finds something else at this offset.
+    /// Adds an event that cannot be read: whoever tries finds something else at this offset. It may
+    /// have been created at any time.
     pub(super) fn push_damaged(&mut self, offset: u32) {
-        self.push(offset, CreatedRange::EMPTY);
+        self.push(offset, CreatedRange::ANY);
     }
 
     /// Ends the unit whose records were added.
@@ -246,15 +250,19 @@ impl Offsets for Facts {
     }
 
     fn has_holes(&self) -> bool {
-        false
+        self.has_holes
     }
 
     fn page_first_offset(&self, page: usize) -> Option<u32> {
-        match self.entries.get(page) {
-            Some(entry) => Some(entry.first_offset),
-            None if page == self.entries.len() => self.growing.first().copied(),
-            None => None,
+        let closed = self.entries.get(page..)?;
+        if closed.is_empty() && self.growing.is_empty() {
+            return None;
         }
+        // Where a page has no event left, the next one that is left counts.
+        let firsts = closed.iter().map(|entry| entry.first_offset);
+        let firsts = firsts.chain([first_present(&self.growing)]);
+        let mut present = firsts.filter(|offset| *offset > 0);
+        Some(present.next().unwrap_or(self.end_offset))
     }
 
     fn page(&self, page: usize) -> Result<Page, StorageError> {

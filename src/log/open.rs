@@ -352,6 +352,7 @@ fn share(
         unsaved_bytes: AtomicU64::new(survey.report.walked_bytes),
         blocks: Cache::new(options.read_cache_bytes),
         sealed: SealedFiles::new(options.open_files_max, options.read_cache_bytes),
+        rescued: Mutex::default(),
         removed_keys: Mutex::new(None),
         spare: Mutex::new(survey.spare),
         sealing: Mutex::new(()),

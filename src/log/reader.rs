@@ -17,7 +17,7 @@ use crate::log::block::{
 use crate::log::chunk::{Chunk, Run};
 use crate::log::error::StorageError;
 use crate::log::facts::Offsets;
-use crate::log::sealed::{FileKey, SealedFile, SealedOffsets, read_exact};
+use crate::log::sealed::{Contents, FileKey, SealedFile, SealedOffsets, read_exact};
 use crate::log::shared::Shared;
 use crate::model::{Position, Timestamp};
 
@@ -129,11 +129,12 @@ impl Shared {
             let Some(entry) = rewritten else {
                 return Ok(Some(at));
             };
-            let sealed = self.open_sealed(entry)?;
-            let first = sealed.footer.first_position;
-            let found = first_present(&self.offsets_of(&sealed), index_in(at, first))?;
+            let contents = self.contents(entry)?;
+            let first = contents.first();
+            let index = index_in(at, first);
+            let found = self.look(&contents, |offsets| first_present(offsets, index))?;
             at = match found {
-                None => sealed.footer.end_position(),
+                None => contents.end(),
                 Some(found) => {
                     let position = first.plus(u64::try_from(found).unwrap_or(u64::MAX));
                     return Ok((position < to).then_some(position));
@@ -152,9 +153,10 @@ impl Shared {
             let Some(entry) = rewritten else {
                 return Ok(Some(last));
             };
-            let sealed = self.open_sealed(entry)?;
-            let first = sealed.footer.first_position;
-            let found = last_present(&self.offsets_of(&sealed), index_in(end, first))?;
+            let contents = self.contents(entry)?;
+            let first = contents.first();
+            let index = index_in(end, first);
+            let found = self.look(&contents, |offsets| last_present(offsets, index))?;
             if let Some(found) = found {
                 let found = u64::try_from(found).unwrap_or(u64::MAX);
                 return Ok(Some(first.plus(found)));
@@ -164,11 +166,32 @@ impl Shared {
         Ok(None)
     }
 
-    fn offsets_of<'a>(&'a self, sealed: &'a SealedFile) -> SealedOffsets<'a> {
-        SealedOffsets {
-            files: &self.sealed,
-            sealed,
-            salt: &self.identity.record_salt,
+    /// What says where the events of a sealed segment are: its footer, or if that is damaged and
+    /// nothing is written, its units.
+    pub(super) fn contents(&self, entry: &SealedSegment) -> Result<Contents, StorageError> {
+        if self.options.read_only
+            && let Some(rescued) = self.rescued.lock().get(&entry.id)
+        {
+            return Ok(Contents::Units(Arc::clone(rescued)));
+        }
+        match self.open_sealed(entry) {
+            Err(damage) if self.options.read_only && damage.is_damage() => {
+                let rescued = self.rescue(entry)?;
+                rescued.map(Contents::Units).ok_or(damage)
+            }
+            opened => opened.map(Contents::Footer),
+        }
+    }
+
+    /// Looks at the offsets of a sealed segment.
+    fn look<T>(&self, contents: &Contents, look: impl FnOnce(&dyn Offsets) -> T) -> T {
+        match contents {
+            Contents::Footer(sealed) => look(&SealedOffsets {
+                files: &self.sealed,
+                sealed,
+                salt: &self.identity.record_salt,
+            }),
+            Contents::Units(rescued) => look(&rescued.facts),
         }
     }
 
@@ -248,28 +271,12 @@ impl Shared {
             return look(facts, key, (&live.name, &live.file), facts.first);
         }
         drop(state);
-        let sealed = match self.sealed_at(position) {
-            Err(damage) if self.options.read_only && damage.is_damage() => {
-                let manifest = self.manifest.current();
-                let entry = sealed_holding(&manifest, position);
-                if let Some(entry) = entry
-                    && self.rescue(entry)?
-                {
-                    return self.with_offsets(position, look);
-                }
-                return Err(damage);
-            }
-            other => other?,
-        };
-        let offsets = self.offsets_of(&sealed);
-        let first = sealed.footer.first_position;
-        look(&offsets, sealed.key, (&sealed.name, &sealed.file), first)
-    }
-
-    pub(super) fn sealed_at(&self, position: Position) -> Result<Arc<SealedFile>, StorageError> {
         let manifest = self.manifest.current();
         let entry = sealed_holding(&manifest, position).ok_or_else(|| self.lost(position))?;
-        self.open_sealed(entry)
+        let contents = self.contents(entry)?;
+        self.look(&contents, |offsets| {
+            look(offsets, contents.key(), contents.file(), contents.first())
+        })
     }
 
     fn lost(&self, position: Position) -> StorageError {
@@ -513,8 +520,8 @@ impl Shared {
             .iter()
             .filter(|entry| reaches(&entry.created))
         {
-            let sealed = self.open_sealed(entry)?;
-            let found = self.created_in(entry.first_position, &sealed.footer.created, created)?;
+            let contents = self.contents(entry)?;
+            let found = self.created_in(entry.first_position, contents.created(), created)?;
             if let Some(position) = found {
                 return Ok(position);
             }

@@ -21,7 +21,7 @@ use crate::log::error::StorageError;
 use crate::log::facts::{ContentDigests, Facts, RecordEntry};
 use crate::log::file::create_new;
 use crate::log::seal::digest_of;
-use crate::log::sealed::{FileKey, SealedFile};
+use crate::log::sealed::{Contents, FileKey, SealedFile};
 use crate::log::shared::Shared;
 use crate::log::walk::{Expected, READ_BYTES, WalkedUnit, Walker, fill};
 use crate::model::Position;
@@ -120,9 +120,9 @@ impl Shared {
         let touched = sealed.get(behind..).unwrap_or_default().iter();
         let touched = touched.take_while(|sealed| sealed.first_position < to);
         for entry in touched.filter(|sealed| sealed.rewrite.is_some()) {
-            let opened = self.open_sealed(entry)?;
-            let keys = self.removed_keys(&opened)?;
-            let first = opened.footer.first_position;
+            let contents = self.contents(entry)?;
+            let keys = self.removed_keys(&contents)?;
+            let first = contents.first();
             let index = |at: Position| u32::try_from(at.0.saturating_sub(first.0));
             let (from, to) = (index(from), index(to));
             let range = keys.range(from.unwrap_or(u32::MAX), to.unwrap_or(u32::MAX));
@@ -134,15 +134,15 @@ impl Shared {
     }
 
     /// The keys of a segment's removed events; those of the last one are kept.
-    fn removed_keys(&self, opened: &SealedFile) -> Result<Arc<RemovedKeys>, StorageError> {
+    fn removed_keys(&self, contents: &Contents) -> Result<Arc<RemovedKeys>, StorageError> {
         let mut last = self.removed_keys.lock();
         if let Some((key, keys)) = &*last
-            && *key == opened.key
+            && *key == contents.key()
         {
             return Ok(Arc::clone(keys));
         }
-        let keys = Arc::new(opened.read_removed_keys()?);
-        *last = Some((opened.key, Arc::clone(&keys)));
+        let keys = Arc::new(contents.read_removed_keys()?);
+        *last = Some((contents.key(), Arc::clone(&keys)));
         Ok(keys)
     }
 

@@ -8,12 +8,14 @@ use bytes::Bytes;
 use crate::disk::{Disk, DiskFile};
 use crate::format::FormatError;
 use crate::format::checksum::{Salt, checksum};
-use crate::format::footer::{FIXED_LEN_BYTES, Footer, OffsetPage};
+use crate::format::footer::{CreatedRange, FIXED_LEN_BYTES, Footer, OffsetPage};
 use crate::format::manifest::{Rewrite, SealedSegment};
 use crate::format::rewrite::RemovedKeys;
 use crate::log::cache::Cache;
 use crate::log::error::StorageError;
 use crate::log::facts::{Offsets, Page};
+use crate::log::salvage::Rescued;
+use crate::model::Position;
 
 /// The part of the read cache that pages of offsets may take beside it: 1 to 8.
 const PAGES_SHARE: usize = 8;
@@ -50,6 +52,24 @@ pub(super) fn read_exact(
             let error = FormatError::Truncated("a segment");
             Err(StorageError::damaged(name, offset, error))
         }
+    }
+}
+
+/// The keys of removed events, which stand there in a file; none if it was never written again.
+pub(super) fn read_removed_keys(
+    (file, name): (&dyn DiskFile, &str),
+    at: u32,
+    rewrite: Option<Rewrite>,
+) -> Result<RemovedKeys, StorageError> {
+    let Some(rewrite) = rewrite else {
+        return Ok(RemovedKeys::default());
+    };
+    let len = usize::try_from(rewrite.keys_len).unwrap_or(usize::MAX);
+    let bytes = read_exact(file, name, at.into(), len)?;
+    let damaged = |error| StorageError::damaged(name, at.into(), error);
+    match checksum(&bytes) == rewrite.keys_checksum {
+        true => RemovedKeys::decode(&bytes).map_err(damaged),
+        false => Err(damaged(FormatError::Checksum("the keys of removed events"))),
     }
 }
 
@@ -103,17 +123,8 @@ impl SealedFile {
 
     /// The keys of its removed events; none if it was never written again.
     pub(super) fn read_removed_keys(&self) -> Result<RemovedKeys, StorageError> {
-        let Some(rewrite) = self.rewrite else {
-            return Ok(RemovedKeys::default());
-        };
-        let at = u64::from(self.footer.end_offset);
-        let len = usize::try_from(rewrite.keys_len).unwrap_or(usize::MAX);
-        let bytes = read_exact(&*self.file, &self.name, at, len)?;
-        let damaged = |error| StorageError::damaged(&self.name, at, error);
-        match checksum(&bytes) == rewrite.keys_checksum {
-            true => RemovedKeys::decode(&bytes).map_err(damaged),
-            false => Err(damaged(FormatError::Checksum("the keys of removed events"))),
-        }
+        let at = self.footer.end_offset;
+        read_removed_keys((&*self.file, &self.name), at, self.rewrite)
     }
 
     pub(super) fn read_page(&self, number: usize, salt: &Salt) -> Result<OffsetPage, StorageError> {
@@ -162,6 +173,67 @@ impl SealedFiles {
     /// Lets a file go that the segment does not have any more.
     pub(super) fn close(&self, key: FileKey) {
         self.files.remove(key);
+    }
+}
+
+/// A sealed segment, and what says where its events are.
+pub(super) enum Contents {
+    /// Its footer.
+    Footer(Arc<SealedFile>),
+    /// Its units.
+    Units(Arc<Rescued>),
+}
+
+impl Contents {
+    pub(super) fn key(&self) -> FileKey {
+        match self {
+            Self::Footer(sealed) => sealed.key,
+            Self::Units(rescued) => rescued.entry.key(),
+        }
+    }
+
+    pub(super) fn file(&self) -> (&Arc<str>, &Arc<dyn DiskFile>) {
+        match self {
+            Self::Footer(sealed) => (&sealed.name, &sealed.file),
+            Self::Units(rescued) => (&rescued.name, &rescued.file),
+        }
+    }
+
+    pub(super) fn first(&self) -> Position {
+        match self {
+            Self::Footer(sealed) => sealed.footer.first_position,
+            Self::Units(rescued) => rescued.entry.first_position,
+        }
+    }
+
+    pub(super) fn end(&self) -> Position {
+        match self {
+            Self::Footer(sealed) => sealed.footer.end_position(),
+            Self::Units(rescued) => rescued.entry.end_position(),
+        }
+    }
+
+    /// Where the units end.
+    pub(super) fn units_end(&self) -> u32 {
+        match self {
+            Self::Footer(sealed) => sealed.footer.end_offset,
+            Self::Units(rescued) => rescued.entry.units_end(),
+        }
+    }
+
+    /// When its events were created.
+    pub(super) fn created(&self) -> &[CreatedRange] {
+        match self {
+            Self::Footer(sealed) => &sealed.footer.created,
+            Self::Units(rescued) => rescued.facts.created(),
+        }
+    }
+
+    pub(super) fn read_removed_keys(&self) -> Result<RemovedKeys, StorageError> {
+        match self {
+            Self::Footer(sealed) => sealed.read_removed_keys(),
+            Self::Units(rescued) => rescued.read_removed_keys(),
+        }
     }
 }
 

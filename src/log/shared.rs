@@ -1,5 +1,6 @@
 //! What all handles of one open log share, and the work that is done in the background: the floor.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::log::block::Block;
 use crate::log::cache::Cache;
 use crate::log::error::StorageError;
 use crate::log::manifest::Manifest;
-use crate::log::salvage::LostRange;
+use crate::log::salvage::{LostRange, Rescued};
 use crate::log::sealed::{FileKey, SealedFiles};
 use crate::log::segment::Spare;
 use crate::log::state::State;
@@ -43,6 +44,8 @@ pub(super) struct Shared {
     pub(super) unsaved_bytes: AtomicU64,
     pub(super) blocks: Cache<(FileKey, u32), Arc<Block>>,
     pub(super) sealed: SealedFiles,
+    /// Sealed segments whose footers are damaged, where the log is only read.
+    pub(super) rescued: Mutex<BTreeMap<u32, Arc<Rescued>>>,
     /// The keys of the removed events of the segment that was asked for last.
     pub(super) removed_keys: Mutex<Option<(FileKey, Arc<RemovedKeys>)>>,
     pub(super) spare: Mutex<Option<Spare>>,

@@ -27,10 +27,11 @@ use uuid::Uuid;
 
 use crate::disk::{Disk, MemoryDisk, SimulatedHost, Unsynced};
 use crate::format::record::{Record, payload_checksum};
-use crate::format::unit::{AppendEntry, RequestEntry};
+use crate::format::segment::HEADER_LEN_BYTES;
+use crate::format::unit::{AppendEntry, Place, RequestEntry};
 use crate::log::{
-    JudgedUnit, Log, LogOptions, LogVerification, Opened, RewriteJudge, StorageError, UnitBuffer,
-    UnitFate,
+    Chunk, JudgedUnit, Log, LogOptions, LogVerification, Opened, RewriteJudge, StorageError,
+    UnitBuffer, UnitFate,
 };
 use crate::model::{EventType, NewEvent, Position, Revision, StreamName, Timestamp};
 
@@ -107,6 +108,18 @@ fn append(opened: &mut Opened, events: u64, len: u64) -> Result<Position, Storag
     opened.writer.commit(unit, 5)
 }
 
+/// Commits a unit; gives its place, and how long it is with padding.
+fn commit(opened: &mut Opened, unit: UnitBuffer) -> (Place, u32) {
+    let before = opened.log.place();
+    opened.writer.commit(unit, 5).unwrap();
+    let behind = opened.log.place();
+    let offset = match behind.segment == before.segment {
+        true => before.offset,
+        false => HEADER_LEN_BYTES,
+    };
+    (Place { offset, ..behind }, behind.offset - offset)
+}
+
 /// A named request without events.
 fn idle_request(id: u128) -> AppendEntry {
     AppendEntry {
@@ -134,6 +147,28 @@ impl RewriteJudge for Firsts {
     fn go_on(&mut self, _: u64) -> bool {
         true
     }
+}
+
+/// The positions of the events of a chunk.
+fn found(chunk: &Chunk) -> Vec<u64> {
+    let events = chunk.events().map(|event| event.unwrap().position.0);
+    events.collect()
+}
+
+/// The removed events, and how many keys each had.
+fn removed(log: &Log) -> Vec<(Position, usize)> {
+    let mut removed = Vec::new();
+    let mut visit = |position, keys: &mut dyn Iterator<Item = &_>| {
+        removed.push((position, keys.count()));
+    };
+    log.removed(Position::START, log.end(), &mut visit).unwrap();
+    removed
+}
+
+/// Writes zeros over a stretch of a file.
+fn zero(disk: &MemoryDisk, name: &str, range: Range<u32>) {
+    let zeros = vec![0; usize::try_from(range.end - range.start).unwrap()];
+    disk.corrupt(name, range.start.into(), &zeros).unwrap();
 }
 
 /// The positions whose events are given, read forwards; each has its data.

@@ -139,15 +139,16 @@ impl Shared {
             if sealed.id >= first_live {
                 break;
             }
-            let opened = self.open_sealed(sealed)?;
+            let contents = self.contents(sealed)?;
+            let (name, file) = contents.file();
             stretches.push(Stretch {
                 id: sealed.id,
-                file: Arc::clone(&opened.file),
-                name: Arc::clone(&opened.name),
+                file: Arc::clone(file),
+                name: Arc::clone(name),
                 first: sealed.first_position,
                 end: sealed.end_position(),
-                end_offset: opened.footer.end_offset,
-                rewritten: opened.rewrite.is_some(),
+                end_offset: contents.units_end(),
+                rewritten: contents.key().1 > 0,
                 mark: sealed.mark,
             });
         }

@@ -6,6 +6,8 @@
 //! or none of them. Where the disk was full and the store went on, all that nobody knew of is
 //! there; where it did not come to that, so many of them as had room. Whatever was seen once stays.
 
+mod held;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -603,15 +605,16 @@ impl World {
         if end == with.end() && end != self.reference.end() {
             self.adopt(with);
         } else if self.held && end > self.reference.end() {
+            let before = self.reference.end();
             let mut pending = std::mem::take(&mut self.pending).into_iter();
             while self.reference.end() < end {
                 let ask = pending.next().expect("the log ends behind a request");
-                self.before_last = self.reference.end();
                 let states = self.reference.states.clone();
                 self.reference.ask(&ask);
                 self.note_states(states);
             }
             self.pending = pending.collect();
+            self.note_growth(before);
         }
     }
 
@@ -623,7 +626,7 @@ impl World {
         with
     }
 
-    /// Requests that may share a unit were answered; the log ended at `before`.
+    /// Requests that may share a unit were answered, or are seen now; the log ended at `before`.
     fn note_growth(&mut self, before: Position) {
         if self.reference.end() > before {
             self.before_last = before;

@@ -85,10 +85,15 @@ pub(crate) fn mend(
     stamp: &str,
     report: Reporter<'_>,
 ) -> Result<Mended, LogOpenError> {
-    give_names_back(disk)?;
-    let files = list(disk)?;
-    let known = Known::read(disk, &files)?;
-    let mut examined = examine_known(disk, &known)?;
+    let (files, known) = loop {
+        let files = list(disk)?;
+        let known = Known::read(disk, &files)?;
+        if !give_names_back(disk, &files, &known)? {
+            break (files, known);
+        }
+    };
+    let states = known.states(disk);
+    let mut examined = examine_known(disk, &known, states.0)?;
     let aside = |name: &str| format!("{ASIDE}{stamp}-{name}");
     for (name, bytes) in report(&mut examined) {
         write_new(disk, &aside(&name), &bytes)?;
@@ -97,7 +102,7 @@ pub(crate) fn mend(
         true => None,
         false => Some(new_lineage(disk, host, &known.identity)?),
     };
-    let mut mender = Mender::new(disk, &known, &examined, &files);
+    let mut mender = Mender::new((disk, &files), &known, &examined, states);
     let end = show(disk, &known, true, &mut mender)?;
     let next = mender.manifest(&end)?;
     let mut old = mender.replaced;
@@ -162,9 +167,12 @@ fn before_aside(name: &str) -> Option<&str> {
 }
 
 /// Undoes the renames of a repair that was cut short: of files that the manifest still names.
-fn give_names_back(disk: &dyn Disk) -> Result<(), LogOpenError> {
-    let files = list(disk)?;
-    let known = Known::read(disk, &files)?;
+/// Whether there were any: then what is known may be another.
+fn give_names_back(
+    disk: &dyn Disk,
+    files: &[(String, u64)],
+    known: &Known,
+) -> Result<bool, StorageError> {
     let named: Vec<String> = match known.manifest_damage {
         None => known
             .manifest
@@ -173,7 +181,8 @@ fn give_names_back(disk: &dyn Disk) -> Result<(), LogOpenError> {
             .collect(),
         Some(_) => Vec::new(),
     };
-    for (name, _) in &files {
+    let mut any = false;
+    for (name, _) in files {
         let Some(before) = before_aside(name) else {
             continue;
         };
@@ -182,9 +191,13 @@ fn give_names_back(disk: &dyn Disk) -> Result<(), LogOpenError> {
         if is_missing && (is_lost || named.iter().any(|named| named == before)) {
             let renamed = disk.rename(name, before);
             renamed.map_err(|error| StorageError::io("rename", name, error))?;
+            any = true;
         }
     }
-    Ok(sync(disk)?)
+    if any {
+        sync(disk)?;
+    }
+    Ok(any)
 }
 
 fn new_lineage(
@@ -265,12 +278,11 @@ struct Mender<'a> {
 
 impl<'a> Mender<'a> {
     fn new(
-        disk: &'a dyn Disk,
+        (disk, files): (&'a dyn Disk, &'a [(String, u64)]),
         known: &'a Known,
         examined: &'a Examined,
-        files: &'a [(String, u64)],
+        (states_from, states): (Place, StateMap),
     ) -> Self {
-        let (states_from, states) = known.states(disk);
         Self {
             disk,
             known,

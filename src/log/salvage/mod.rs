@@ -11,36 +11,34 @@
 mod known;
 mod mend;
 mod patient;
+mod rescue;
 mod scan;
+mod segment;
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::disk::{Disk, DiskFile};
+use crate::disk::Disk;
 use crate::format::FormatError;
-use crate::format::checksum::Salt;
 use crate::format::floor::FILE_LEN_BYTES;
-use crate::format::footer::{Mark, PAGE_EVENTS};
+use crate::format::footer::Mark;
 use crate::format::manifest::{SealedSegment, TableEntry};
 use crate::format::names::FileName;
-use crate::format::record::{HEADER_LEN_BYTES_MAX, Layout};
 use crate::format::segment::HEADER_LEN_BYTES;
 use crate::format::unit::Place;
 use crate::log::error::{LogOpenError, StorageError};
 use crate::log::facts::Facts;
 use crate::log::recovery::{RecoveryReport, Survey, Walked};
 use crate::log::seal::digest_of;
-use crate::log::sealed::SealedFile;
-use crate::log::segment::{CAPACITY_MIN, Spare, open_segment};
-use crate::log::shared::Shared;
-use crate::log::state::Live;
+use crate::log::segment::{CAPACITY_MIN, Spare};
 use crate::log::verify::{FileFinding, FileRole};
-use crate::log::walk::Expected;
+use crate::log::walk::{Expected, fill};
 use crate::model::Position;
 use known::Known;
 pub(crate) use mend::{Mended, mend};
-use patient::{FileDamage, PatientFile};
-use scan::{Gap, HalfUnit, Looked, Piece};
+pub(super) use rescue::Rescued;
+use scan::{Gap, HalfUnit, Piece};
+use segment::Segment;
 
 /// Events that are lost, and where they were.
 #[derive(Clone, Debug)]
@@ -68,180 +66,6 @@ impl fmt::Display for LostRange {
             streams => write!(f, " Streams: {}.", streams.join(", ")),
         }
     }
-}
-
-/// A segment, as it is found.
-struct Segment {
-    spare: Result<Spare, StorageError>,
-    /// What is wrong with it whatever its units say: its header, or a place that cannot be read.
-    file_damage: FileDamage,
-    name: Arc<str>,
-    id: u32,
-    /// What the manifest says of it, if it is sealed.
-    entry: Option<SealedSegment>,
-    /// Its footer, if that is whole and no event was removed: it says where each record stands.
-    footer: Option<SealedFile>,
-}
-
-impl Segment {
-    fn sealed(disk: &dyn Disk, entry: &SealedSegment) -> Self {
-        let name: Arc<str> = entry.file_name().to_string().into();
-        let missing = StorageError::Missing {
-            file: Arc::clone(&name),
-            len_bytes: entry.len_bytes.into(),
-        };
-        let file_damage = FileDamage::default();
-        let spare = disk.open_to_read(&name).map(|file| Spare {
-            id: entry.id,
-            file: Arc::new(PatientFile::new(file, &name, &file_damage)),
-            name: Arc::clone(&name),
-            capacity: 0,
-            zeroed: entry.units_end(),
-        });
-        let footer = match entry.rewrite {
-            None => SealedFile::open(disk, entry).ok(),
-            Some(_) => None,
-        };
-        Self {
-            spare: spare.map_err(|_| missing),
-            file_damage,
-            name,
-            id: entry.id,
-            entry: Some(entry.clone()),
-            footer,
-        }
-    }
-
-    fn unsealed(disk: &dyn Disk, known: &Known, id: u32) -> Self {
-        let name: Arc<str> = FileName::Segment(id).to_string().into();
-        let file_damage = FileDamage::default();
-        let spare = match open_segment(disk, &known.identity, id) {
-            // The units tell whose they are by themselves.
-            Err(damage) if damage.is_damage() => {
-                file_damage.get_or_init(|| damage.clone());
-                let opened = disk.open_to_read(&name).and_then(|file| {
-                    let len = file.len()?;
-                    Ok(Spare {
-                        id,
-                        file,
-                        name: Arc::clone(&name),
-                        capacity: CAPACITY_MIN,
-                        zeroed: u32::try_from(len).unwrap_or(u32::MAX),
-                    })
-                });
-                opened.map_err(|_| damage)
-            }
-            other => other,
-        };
-        Self {
-            spare: spare.map(|spare| Spare {
-                file: Arc::new(PatientFile::new(spare.file, &name, &file_damage)),
-                ..spare
-            }),
-            file_damage,
-            name,
-            id,
-            entry: None,
-            footer: None,
-        }
-    }
-
-    /// What is sound of a stretch or of a unit, by all that tells where its records stand.
-    fn rescue(&self, known: &Known, piece: &Piece<'_>) -> Option<HalfUnit> {
-        let half = match piece {
-            Piece::Gap(gap) if gap.end > gap.first => HalfUnit::of_gap(gap, self.id),
-            Piece::Half(half) if !half.lost().is_empty() => HalfUnit::clone(half),
-            Piece::Whole(_) | Piece::Half(_) | Piece::Gap(_) => return None,
-        };
-        let mut half = half;
-        let spare = self.spare.as_ref().ok()?;
-        let salt = &known.identity.record_salt;
-        if matches!(piece, Piece::Gap(_)) {
-            // A unit whose header is not whole begins here, perhaps.
-            let len = half.end_offset.saturating_sub(half.header.place.offset);
-            let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-            let read = spare
-                .file
-                .read_at(half.header.place.offset.into(), &mut bytes);
-            bytes.truncate(read.unwrap_or(0));
-            half.gather(&bytes, &known.identity);
-        }
-        if let Some(footer) = &self.footer {
-            for (first, end) in half.lost() {
-                for position in (first.0..end.0).map(Position) {
-                    let asked = (footer, &*spare.file);
-                    let found = record_of(asked, position, salt, half.end_offset);
-                    if let Some((offset, bytes)) = found {
-                        half.add(position, offset, bytes, salt);
-                    }
-                }
-            }
-        }
-        Some(half)
-    }
-
-    /// What is wrong at a place of it.
-    fn damage(&self, offset: u32, why: FormatError) -> StorageError {
-        match &self.spare {
-            Err(error) => error.clone(),
-            Ok(_) => StorageError::damaged(&self.name, offset.into(), why),
-        }
-    }
-
-    fn look<'a>(&'a self, known: &'a Known, known_end: Position) -> Option<Looked<'a>> {
-        Some(Looked {
-            identity: &known.identity,
-            spare: self.spare.as_ref().ok()?,
-            limit: self.spare.as_ref().ok()?.zeroed,
-            rewritten: self.entry.as_ref().is_some_and(|it| it.rewrite.is_some()),
-            known_end,
-        })
-    }
-
-    /// What a piece of it says of lost events.
-    fn lost(&self, piece: &Piece<'_>) -> Vec<LostRange> {
-        let lost = |(first, end), damage, streams: &[String]| LostRange {
-            first,
-            end,
-            damage,
-            streams: streams.to_vec(),
-        };
-        match piece {
-            Piece::Whole(_) => Vec::new(),
-            Piece::Half(half) => {
-                let damage = self.damage(half.header.place.offset, half.why);
-                let ranges = half.lost().into_iter();
-                ranges
-                    .map(|range| lost(range, damage.clone(), &half.streams))
-                    .collect()
-            }
-            Piece::Gap(gap) if gap.end > gap.first => {
-                let damage = self.damage(gap.offset, gap.why);
-                vec![lost((gap.first, gap.end), damage, &[])]
-            }
-            Piece::Gap(_) => Vec::new(),
-        }
-    }
-}
-
-/// The bytes of a record where the footer says that it stands; they are to be checked.
-fn record_of(
-    (footer, file): (&SealedFile, &dyn DiskFile),
-    position: Position,
-    salt: &Salt,
-    limit: u32,
-) -> Option<(u32, Vec<u8>)> {
-    let index = usize::try_from(position.0.checked_sub(footer.footer.first_position.0)?).ok()?;
-    let page = footer.read_page(index / PAGE_EVENTS, salt).ok()?;
-    let offset = page.offset(index % PAGE_EVENTS)?;
-    let left = usize::try_from(limit.checked_sub(offset)?).ok()?;
-    let mut bytes = vec![0; left.min(HEADER_LEN_BYTES_MAX)];
-    file.read_at(offset.into(), &mut bytes).ok()?;
-    let layout = Layout::parse(&bytes).ok()?;
-    layout.check_header(&bytes, position, salt).ok()?;
-    bytes.resize(layout.record_len().min(left), 0);
-    file.read_at(offset.into(), &mut bytes).ok()?;
-    Some((offset, bytes))
 }
 
 /// Is shown a log, segment by segment.
@@ -436,13 +260,19 @@ impl Visitor for Examiner {
 /// Reads a whole log, however damaged, and says what is lost. Changes nothing.
 pub(crate) fn examine(disk: &dyn Disk, files: &[(String, u64)]) -> Result<Examined, LogOpenError> {
     let known = Known::read(disk, files)?;
-    examine_known(disk, &known)
+    let (states_from, _) = known.states(disk);
+    examine_known(disk, &known, states_from)
 }
 
-fn examine_known(disk: &dyn Disk, known: &Known) -> Result<Examined, LogOpenError> {
+/// The same where more is known: the state file has the records in front of a place.
+fn examine_known(
+    disk: &dyn Disk,
+    known: &Known,
+    states_from: Place,
+) -> Result<Examined, LogOpenError> {
     let mut examiner = Examiner {
         found: Examined::default(),
-        states_from: known.states(disk).0,
+        states_from,
         damage: None,
         first: Position::START,
     };
@@ -512,56 +342,14 @@ impl Visitor for Surveyor<'_> {
             }
         };
         if let Some(mut facts) = self.facts.take() {
+            if let Some(entry) = &segment.entry {
+                // What went behind the last unit of a segment that was written again.
+                fill(&mut facts, entry.end_position());
+            }
             facts.mark = next.mark;
             self.survey.walked.push(Walked { spare, facts });
         }
         Ok(())
-    }
-}
-
-impl Shared {
-    /// Finds out where the events of a sealed segment are whose footer does not say it, in a log
-    /// that is only read. Whether that was to be found out.
-    pub(super) fn rescue(&self, entry: &SealedSegment) -> Result<bool, StorageError> {
-        let is_known = |live: &Live| live.facts.segment == entry.id;
-        if entry.rewrite.is_some() || self.state.read().live.iter().any(is_known) {
-            return Ok(false);
-        }
-        let manifest = self.manifest.current();
-        let known = Known {
-            identity: self.identity,
-            manifest: (*manifest).clone(),
-            manifest_damage: None,
-            floor: None,
-        };
-        let segment = Segment::sealed(&*self.disk, entry);
-        if segment.spare.is_err() {
-            return Ok(false);
-        }
-        let before = manifest.sealed.iter().rev().find(|one| one.id < entry.id);
-        let start = Expected {
-            place: Place {
-                segment: entry.id,
-                offset: HEADER_LEN_BYTES,
-            },
-            position: entry.first_position,
-            mark: before.map_or(Mark::START, |before| before.mark),
-        };
-        let report = RecoveryReport::default();
-        let mut surveyor = Surveyor {
-            disk: &*self.disk,
-            survey: Survey::new(known.identity, manifest, report),
-            facts: None,
-        };
-        show_one(&segment, &known, start, entry.end_position(), &mut surveyor)?;
-        let found = surveyor.survey.walked.into_iter().map(|walked| Live {
-            facts: walked.facts,
-            file: walked.spare.file,
-            name: walked.spare.name,
-            capacity: 0,
-        });
-        self.state.write().live.splice(0..0, found);
-        Ok(true)
     }
 }
 
@@ -600,6 +388,7 @@ fn add_half(facts: &mut Facts, half: &HalfUnit) {
                 offset = (facts.end_offset + record.entry.offset).saturating_add(len);
                 facts.push_record(&record.entry);
             }
+            None if half.is_removed(position) => facts.push_removed(),
             None => facts.push_damaged(offset),
         }
     }

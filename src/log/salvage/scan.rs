@@ -61,6 +61,8 @@ pub(super) struct HalfUnit {
     /// Where the next thing begins.
     pub(super) end_offset: u32,
     pub(super) records: Vec<SoundRecord>,
+    /// Ranges of events that are known to have been removed before, in order.
+    removed: Vec<(Position, Position)>,
     /// The streams of records of which only the payload is damaged.
     pub(super) streams: Vec<String>,
     /// What stands behind the records, if that is whole.
@@ -235,6 +237,7 @@ impl Looked<'_> {
             mark,
             end_offset: header.place.offset.saturating_add(short(len)),
             records: Vec::new(),
+            removed: Vec::new(),
             streams: Vec::new(),
             trailer: None,
             why,
@@ -268,6 +271,7 @@ impl HalfUnit {
             mark: gap.mark,
             end_offset: gap.end_offset,
             records: Vec::new(),
+            removed: Vec::new(),
             streams: Vec::new(),
             trailer: None,
             why: gap.why,
@@ -336,18 +340,32 @@ impl HalfUnit {
         }
     }
 
+    /// Says of the next one of those that are lost that it had been removed before.
+    pub(super) fn add_removed(&mut self, position: Position) {
+        match self.removed.last_mut() {
+            Some((_, end)) if *end == position => *end = position.next(),
+            _ => self.removed.push((position, position.next())),
+        }
+    }
+
+    pub(super) fn is_removed(&self, position: Position) -> bool {
+        let behind = self.removed.partition_point(|(_, end)| *end <= position);
+        (self.removed.get(behind)).is_some_and(|(first, _)| *first <= position)
+    }
+
     /// The events that are lost.
     pub(super) fn lost(&self) -> Vec<(Position, Position)> {
+        let sound = self.records.iter().map(|record| record.position);
+        let sound = sound.map(|position| (position, position.next()));
+        let mut known: Vec<_> = sound.chain(self.removed.iter().copied()).collect();
+        known.sort_unstable();
+        let (mut at, end) = (self.header.first_position, self.header.end_position());
         let mut lost = Vec::new();
-        let mut at = self.header.first_position;
-        for record in &self.records {
-            if record.position > at {
-                lost.push((at, record.position));
+        for (first, behind) in known.into_iter().chain([(end, end)]) {
+            if first > at {
+                lost.push((at, first));
             }
-            at = record.position.next();
-        }
-        if at < self.header.end_position() {
-            lost.push((at, self.header.end_position()));
+            at = at.max(behind);
         }
         lost
     }

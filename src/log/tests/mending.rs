@@ -17,7 +17,7 @@ use crate::format::manifest::{ManifestData, SealedSegment};
 use crate::format::segment::HEADER_LEN_BYTES;
 use crate::format::unit::{Place, StateRecord, UnitHeader};
 use crate::log::salvage::mend;
-use crate::log::tests::{idle_request, name_of, names, shown, unit};
+use crate::log::tests::{commit, idle_request, name_of, names, shown, unit};
 use crate::log::{
     FileRole, JudgedUnit, Log, LogOpenError, LogOptions, LogVerification, Opened, RewriteJudge,
     StorageError, UnitFate,
@@ -59,7 +59,7 @@ impl UnitAt {
 
 /// Writes a unit with events, a request without any, and a state record.
 fn write(opened: &mut Opened, events: u64) -> UnitAt {
-    let (first, before) = (opened.log.end(), opened.log.place());
+    let first = opened.log.end();
     let mut next = unit(&opened.log, first, events, LEN);
     next.end_append(idle_request(first.0.into()));
     for key in [first.0, 0] {
@@ -69,17 +69,8 @@ fn write(opened: &mut Opened, events: u64) -> UnitAt {
             value: Some(first.0.to_le_bytes().as_slice().into()),
         });
     }
-    opened.writer.commit(next, 5).unwrap();
-    let behind = opened.log.place();
-    let offset = match behind.segment == before.segment {
-        true => before.offset,
-        false => HEADER_LEN_BYTES,
-    };
-    UnitAt {
-        place: Place { offset, ..behind },
-        len: behind.offset - offset,
-        first,
-    }
+    let (place, len) = commit(opened, next);
+    UnitAt { place, len, first }
 }
 
 /// What a log has, asked of a copy that is opened for writing.
@@ -196,18 +187,13 @@ fn is_whole_but_for_tables(found: &LogVerification) -> bool {
     found.refused.is_none() && damaged.all(|file| file.role == FileRole::Table)
 }
 
-fn zero(disk: &MemoryDisk, name: &str, range: Range<u32>) {
-    let zeros = vec![0; usize::try_from(range.end - range.start).unwrap()];
-    disk.corrupt(name, range.start.into(), &zeros).unwrap();
-}
-
 fn manifest_of(disk: &MemoryDisk) -> ManifestData {
     let newest = newest_manifest(disk);
     ManifestData::decode(&disk.map(&newest).unwrap()).unwrap()
 }
 
 /// The headers of the units of a sealed segment.
-fn headers(disk: &MemoryDisk, entry: &SealedSegment) -> Vec<UnitHeader> {
+pub(super) fn headers(disk: &MemoryDisk, entry: &SealedSegment) -> Vec<UnitHeader> {
     let salt = open(&disk.snapshot()).log.identity().unit_salt;
     let bytes = disk.map(&entry.file_name().to_string()).unwrap();
     let mut headers = Vec::new();
@@ -222,7 +208,7 @@ fn headers(disk: &MemoryDisk, entry: &SealedSegment) -> Vec<UnitHeader> {
 }
 
 /// With padding.
-fn len_of(header: &UnitHeader) -> u32 {
+pub(super) fn len_of(header: &UnitHeader) -> u32 {
     u32::try_from(header.unpadded_len().next_multiple_of(8)).unwrap()
 }
 
@@ -246,7 +232,7 @@ impl RewriteJudge for Thirds {
 }
 
 /// A log in which a segment was written again, that segment, and the manifest which says so first.
-fn rewritten() -> (MemoryDisk, SealedSegment, String) {
+pub(super) fn rewritten() -> (MemoryDisk, SealedSegment, String) {
     let disk = MemoryDisk::new();
     let mut opened = open(&disk);
     let log = opened.log.clone();

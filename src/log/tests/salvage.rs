@@ -1,6 +1,7 @@
 //! What a damaged log still gives, and what a repair leaves: for damage of every kind and place,
 //! exactly the events are lost that it hit.
 
+mod footers;
 mod unreadable;
 
 use std::collections::BTreeSet;
@@ -12,12 +13,11 @@ use crate::disk::{Disk, Fault, MemoryDisk, Operation, ProbeDisk, ReadOnlyDisk, S
 use crate::format::segment::HEADER_LEN_BYTES;
 use crate::format::unit::{HEADER_LEN, StateRecord};
 use crate::log::salvage::mend;
-use crate::log::tests::{data, idle_request, inspect, name_of, names, shown, unit};
+use crate::log::tests::{commit, data, idle_request, inspect, name_of, names, shown, unit, zero};
 use crate::log::{
     FileFinding, FileRole, Log, LogOpenError, LogOptions, LostRange, Opened, StorageError,
 };
 use crate::model::Position;
-use crate::sync::atomic::Ordering;
 
 const LEN: u64 = 200;
 
@@ -100,30 +100,24 @@ impl Sample {
                 value: Some(value.into()),
             });
         }
-        let written = |opened: &Opened| opened.log.shared.unsaved_bytes.load(Ordering::Relaxed);
-        let before = written(opened);
-        opened.writer.commit(next, 5).unwrap();
-        let len = written(opened) - before;
-        let behind = opened.log.place();
-        let len = u32::try_from(len).unwrap();
-        let offset = behind.offset - len;
+        let (place, len) = commit(opened, next);
         let chunk = opened
             .log
             .read(first, first.plus(events), usize::MAX)
             .unwrap();
-        let mut at = offset + u32::try_from(HEADER_LEN).unwrap();
+        let mut at = place.offset + u32::try_from(HEADER_LEN).unwrap();
         let records = chunk.runs.iter().flat_map(|run| run.records());
-        let place = |record: Bytes| {
+        let range = |record: Bytes| {
             let len = u32::try_from(record.len()).unwrap();
             at += len;
             (at - len, len)
         };
         UnitAt {
-            segment: behind.segment,
-            offset,
+            segment: place.segment,
+            offset: place.offset,
             len,
             first: first.0,
-            records: records.map(|record| record.unwrap().2).map(place).collect(),
+            records: records.map(|record| record.unwrap().2).map(range).collect(),
         }
     }
 
@@ -325,12 +319,8 @@ fn one_damaged_byte_costs_the_event_that_it_is_in_and_no_other() {
 #[test]
 fn a_stretch_costs_what_it_touches() {
     let sample = Sample::new(9);
-    let zero = |segment: u32, from: u32, to: u32| {
-        move |disk: &MemoryDisk| {
-            let zeros = vec![0; usize::try_from(to - from).unwrap()];
-            disk.corrupt(&name_of(segment), from.into(), &zeros)
-                .unwrap();
-        }
+    let zeros = |segment: u32, from: u32, to: u32| {
+        move |disk: &MemoryDisk| zero(disk, &name_of(segment), from..to)
     };
     for segment in 0..sample.live {
         let units = sample.of_segment(segment);
@@ -345,7 +335,7 @@ fn a_stretch_costs_what_it_touches() {
         ] {
             let lost = sample.touched(segment, from, to);
             let what = format!("zeros from {from} to {to} of segment {segment}");
-            sample.check(&what, &lost, zero(segment, from, to));
+            sample.check(&what, &lost, zeros(segment, from, to));
         }
         // A file that was cut has no footer either.
         for cut in [one.offset, one.offset + 500, other.offset + 900, end] {
@@ -367,7 +357,7 @@ fn a_stretch_costs_what_it_touches() {
         let from = units[from].offset;
         let lost = sample.touched(sample.live, from, to);
         let what = format!("zeros from {from} to {to}");
-        sample.check(&what, &lost, zero(sample.live, from, to));
+        sample.check(&what, &lost, zeros(sample.live, from, to));
     }
     let all = sample.touched(sample.live, 0, u32::MAX);
     sample.check("the segment that is written", &all, |disk| {
@@ -465,9 +455,7 @@ fn what_stands_behind_a_long_damaged_unit_is_found() {
     flip(&disk, 0, from + 20);
     let found = inspect(&disk);
     assert_eq!((found.lost.len(), found.end), (0, end), "{found}");
-    let all = usize::try_from(to - from).unwrap();
-    disk.corrupt(&name_of(0), from.into(), &vec![0; all])
-        .unwrap();
+    zero(&disk, &name_of(0), from..to);
     let found = inspect(&disk);
     assert_eq!(positions(&found.lost), from_to(first..behind), "{found}");
     assert_eq!(found.end, end);

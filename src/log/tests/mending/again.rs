@@ -1,29 +1,18 @@
 //! Damage to segments that were written again, by a scavenge or by a repair.
 
-use crate::disk::{Disk, MemoryDisk};
+use crate::disk::Disk;
+use crate::format::unit::UnitHeader;
 use crate::log::tests::mending::{
-    Content, LIVE, Sample, headers, is_whole_but_for_tables, len_of, manifest_of, open, repair,
-    rewritten, zero,
+    Content, EVENTS, LIVE, Sample, headers, is_whole_but_for_tables, len_of, manifest_of, open,
+    repair, rewritten,
 };
-use crate::log::tests::{inspect, name_of, names};
-use crate::model::Position;
-
-/// The removed events, and how many keys each had.
-fn removed(disk: &MemoryDisk) -> Vec<(Position, usize)> {
-    let log = open(&disk.snapshot()).log;
-    let mut removed = Vec::new();
-    let mut visit = |position, keys: &mut dyn Iterator<Item = &_>| {
-        removed.push((position, keys.count()));
-    };
-    log.removed(Position::START, log.end(), &mut visit).unwrap();
-    removed
-}
+use crate::log::tests::{inspect, name_of, names, removed, zero};
 
 #[test]
 fn a_damaged_unit_of_a_segment_that_was_written_again_costs_its_events_and_no_other() {
     let (disk, entry, _) = rewritten();
     let name = entry.file_name().to_string();
-    let (whole, keys) = (Content::of(&disk), removed(&disk));
+    let (whole, keys) = (Content::of(&disk), removed(&open(&disk.snapshot()).log));
     assert!(keys.len() > 10 && keys.iter().all(|(_, count)| *count == 1));
     let units = headers(&disk, &entry);
     assert!(units.len() > 3);
@@ -33,21 +22,27 @@ fn a_damaged_unit_of_a_segment_that_was_written_again_costs_its_events_and_no_ot
         zero(&disk, &name, from..from + len_of(unit));
         let next = units.get(index + 1);
         let end = next.map_or(entry.end_position(), |next| next.first_position);
-        let lost = unit.first_position.0..end.0;
-        assert!(repair(&disk, "now").unwrap().into_iter().eq(lost.clone()));
+        let range = unit.first_position.0..end.0;
+        let was_there = whole.events.iter().filter(|at| range.contains(at));
+        let lost: Vec<u64> = was_there.copied().collect();
+        assert!(lost.len() < usize::try_from(range.end - range.start).unwrap());
+        assert_eq!(repair(&disk, "now").unwrap(), lost, "{index}");
         let left = Content::of(&disk);
         let is_left = |at: &u64| !lost.contains(at);
         let events = whole.events.iter().copied().filter(is_left);
         assert!(left.events.into_iter().eq(events), "{index}");
         assert_eq!(left.end, whole.end);
-        assert_eq!(removed(&disk), keys);
+        assert_eq!(removed(&open(&disk.snapshot()).log), keys);
         assert!(is_whole_but_for_tables(&inspect(&disk)));
     }
     // Without the keys all events are there.
     let at = u64::from(entry.units_end()) + 9;
     disk.flip_bit(&name, at * 8).unwrap();
     assert!(repair(&disk, "now").unwrap().is_empty());
-    assert_eq!((Content::of(&disk), removed(&disk)), (whole, Vec::new()));
+    assert_eq!(
+        (Content::of(&disk), removed(&open(&disk.snapshot()).log)),
+        (whole, Vec::new())
+    );
     assert!(is_whole_but_for_tables(&inspect(&disk)));
 }
 
@@ -87,8 +82,9 @@ fn each_repair_of_a_segment_leaves_what_the_one_before_has_put_aside() {
         let aside = format!("damaged-{stamp}-{name}");
         kept.push((aside, disk.map(&name).unwrap()));
         let lost = repair(&disk, stamp).unwrap();
-        // Nothing says of the events in front of it that they were lost before.
-        assert!(lost.contains(&unit.first_position.0));
+        // Those in front of it were lost before, and are told as lost but once.
+        let events = unit.first_position.0..unit.first_position.0 + EVENTS;
+        assert!(lost.into_iter().eq(events));
         let entry = manifest_of(&disk).sealed[0].clone();
         assert_eq!(entry.key(), (0, u32::try_from(number).unwrap()));
     }
@@ -113,4 +109,61 @@ fn each_repair_of_a_segment_leaves_what_the_one_before_has_put_aside() {
         let name = name_of(segment);
         assert_eq!(disk.map(&name).unwrap(), sample.disk.map(&name).unwrap());
     }
+}
+
+/// One byte of a record: the footer says where those beside it are.
+#[test]
+fn one_damaged_byte_beside_what_was_lost_before_costs_one_event() {
+    let sample = Sample::new(true);
+    let disk = sample.disk.snapshot();
+    let units = sample.of_segment(0);
+    let mut lost = Vec::new();
+    for (stamp, unit) in [
+        ("first", units[1]),
+        ("second", units[1]),
+        ("third", units[2]),
+    ] {
+        let before = Content::of(&disk).events;
+        let entry = manifest_of(&disk).sealed[0].clone();
+        let is_hit = |header: &&UnitHeader| header.first_position == unit.first;
+        let header = *headers(&disk, &entry).iter().find(is_hit).unwrap();
+        let bit = u64::from(header.place.offset + header.records_len / 2) * 8;
+        disk.flip_bit(&entry.file_name().to_string(), bit).unwrap();
+        let found = inspect(&disk);
+        let [one] = &found.lost[..] else {
+            panic!("{found}");
+        };
+        assert_eq!(one.first.next(), one.end, "{one}");
+        assert!(!lost.contains(&one.first.0), "{one}");
+        assert_eq!(repair(&disk, stamp).unwrap(), [one.first.0]);
+        lost.push(one.first.0);
+        let left = before.into_iter().filter(|at| *at != one.first.0);
+        assert!(Content::of(&disk).events.into_iter().eq(left), "{stamp}");
+    }
+}
+
+/// Then nothing tells the two apart; nor where the file is gone.
+#[test]
+fn what_was_lost_before_is_counted_again_where_the_footer_is_damaged_too() {
+    let sample = Sample::new(true);
+    let disk = sample.disk.snapshot();
+    sample.flip(&disk, 0, 1);
+    let [before] = repair(&disk, "first").unwrap()[..] else {
+        panic!("one event is hit");
+    };
+    let entry = manifest_of(&disk).sealed[0].clone();
+    let name = entry.file_name().to_string();
+    let gone = disk.snapshot();
+    gone.destroy(&name).unwrap();
+    let all = entry.first_position.0..entry.end_position().0;
+    assert!(all.contains(&before));
+    assert!(repair(&gone, "second").unwrap().into_iter().eq(all));
+    let unit = headers(&disk, &entry)[1];
+    let from = unit.place.offset;
+    zero(&disk, &name, from..from + len_of(&unit));
+    let end = u64::from(entry.len_bytes) * 8;
+    disk.flip_bit(&name, end - 1).unwrap();
+    let lost = repair(&disk, "second").unwrap();
+    let events = unit.first_position.0..unit.first_position.0 + EVENTS;
+    assert!(events.contains(&before) && lost.into_iter().eq(events));
 }

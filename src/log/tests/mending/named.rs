@@ -8,9 +8,9 @@ use crate::format::manifest::{ManifestData, TableEntry};
 use crate::log::Log;
 use crate::log::salvage::mend;
 use crate::log::tests::mending::{
-    Content, EVENTS, LEN, LIVE, Sample, manifest_of, newest_manifest, open, positions, repair, zero,
+    Content, EVENTS, LEN, LIVE, Sample, manifest_of, newest_manifest, open, positions, repair,
 };
-use crate::log::tests::{idle_request, name_of, names, unit};
+use crate::log::tests::{idle_request, name_of, names, unit, zero};
 use crate::model::Position;
 
 /// Writes a checkpoint, and with it a state file.

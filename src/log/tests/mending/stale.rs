@@ -3,8 +3,8 @@
 
 use crate::disk::{Disk, MemoryDisk};
 use crate::format::unit::{HEADER_LEN, Place, UnitHeader};
-use crate::log::tests::mending::{Content, EVENTS, LIVE, Sample, open, repair, write, zero};
-use crate::log::tests::{inspect, name_of, unit_of};
+use crate::log::tests::mending::{Content, EVENTS, LIVE, Sample, open, repair, write};
+use crate::log::tests::{inspect, name_of, unit_of, zero};
 use crate::model::Position;
 
 /// Bytes that have a header at each offset that it might be looked for at.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::disk::{Disk, Fault, MemoryDisk, Operation, ProbeDisk, ReadOnlyDisk, SimulatedHost};
 use crate::log::salvage::{Mended, mend};
 use crate::log::tests::salvage::{Sample, open_on, positions, read_all};
-use crate::log::tests::{name_of, names};
-use crate::log::{Chunk, Log, Opened, StorageError};
+use crate::log::tests::{found, name_of, names};
+use crate::log::{Log, Opened, StorageError};
 use crate::model::Position;
 
 /// What a disk gives or refuses as one, in bytes.
@@ -55,11 +55,6 @@ impl Sample {
 
 fn is_unreadable(error: &StorageError) -> bool {
     matches!(error, StorageError::Io { operation, .. } if *operation == "read")
-}
-
-fn found(chunk: &Chunk) -> Vec<u64> {
-    let events = chunk.events().map(|event| event.unwrap().position.0);
-    events.collect()
 }
 
 /// An open log, in whose first but one segment a sector is bad, and the events that are in it.
