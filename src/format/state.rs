@@ -26,8 +26,6 @@ pub const FIELDS: [Field; 4] = [
     envelope::VERSION,
     NUMBER,
 ];
-/// The longest state file that is read, in bytes.
-pub const LEN_BYTES_MAX: u64 = 1 << 32;
 
 /// A named request that was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

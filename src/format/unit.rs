@@ -344,6 +344,14 @@ mod tests {
         }
     }
 
+    /// There may be units and state records as long as this, so no limit can become less.
+    #[test]
+    fn a_unit_may_have_20_mib_and_a_state_record_a_key_of_2_kib_and_a_value_of_1_mib() {
+        assert_eq!(UNIT_LEN_BYTES_MAX, 20_971_520);
+        assert_eq!(STATE_KEY_LEN_BYTES_MAX, 2_048);
+        assert_eq!(STATE_VALUE_LEN_BYTES_MAX, 1_048_576);
+    }
+
     fn entry() -> impl Strategy<Value = AppendEntry> {
         let request =
             ("[a-z]{0,9}", any::<u128>(), any::<u64>()).prop_map(|(principal, id, content)| {

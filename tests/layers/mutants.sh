@@ -8,7 +8,8 @@
 #
 # Needs cargo-mutants, which says what there is to change: cargo install cargo-mutants --locked.
 # The changes are compiled into one program (mutants/main.rs). What cannot be is listed in
-# `left_out`, and with `MUTANTS_LEFT_OUT=yes` cargo-mutants tries it, one build for each.
+# `left_out`, and with `MUTANTS_LEFT_OUT=yes` cargo-mutants tries it, one build for each; with
+# `MUTANTS_LEFT_OUT=only` it tries that and nothing else.
 # MUTANTS_OUT, an absolute path, says where the lists go (default: target/mutants).
 # docs/mutants.md has what was found.
 set -euo pipefail
@@ -34,10 +35,14 @@ ANNAL_SIM_SEEDS=${ANNAL_SIM_SEEDS:-300} CARGO_TARGET_DIR=$PWD/target/mutants \
 rm -rf src
 mv "$before/src" src
 rm -rf "$before"
-if [ "${MUTANTS_LEFT_OUT:-}" = yes ] && [ -s "$out/left_out" ]; then
+if [[ "${MUTANTS_LEFT_OUT:-}" = @(yes|only) ]] && [ -s "$out/left_out" ]; then
     # Their names, each as a pattern that fits nothing else.
     names=$(sed 's/[][\.|$(){}?+*^]/\\&/g; s/^/^/; s/$/$/' "$out/left_out" | paste -sd'|')
     cargo mutants --in-place --no-shuffle --timeout 60 --output "$out" "${files[@]}" --re "$names" \
         -- --lib -- "${tests[@]}" || true
 fi
-(cd "$out" && wc -l caught timeout above missed left_out)
+if [ "${MUTANTS_LEFT_OUT:-}" = only ]; then
+    wc -l "$out"/mutants.out/*.txt
+else
+    (cd "$out" && wc -l caught timeout above missed left_out)
+fi

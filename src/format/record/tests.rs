@@ -185,6 +185,12 @@ fn metadata_and_data_together_have_one_limit() {
     }
 }
 
+/// There may be events as long as this, so the limit cannot become less.
+#[test]
+fn metadata_and_data_may_have_16_mib_less_64_kib() {
+    assert_eq!(PAYLOAD_LEN_BYTES_MAX, 16_711_680);
+}
+
 #[test]
 fn a_created_time_of_the_servers_own_precision_takes_the_short_form() {
     let (stream, event) = small();
@@ -225,19 +231,23 @@ fn a_typical_event_has_at_most_38_bytes_beside_its_texts() {
 }
 
 #[test]
-fn the_longest_header_fits_its_limit() {
+fn the_longest_header_is_as_long_as_its_limit() {
     let longest = |len: usize| "x".repeat(len);
+    // Of a length that takes as many bytes as the longest.
+    let long = || Bytes::from(vec![b'x'; 1 << 21]);
     let event = NewEvent {
         content_type: ContentType::new(longest(MediaType::LEN_BYTES_MAX)).unwrap(),
         tags: vec![Tag::new(longest(Tag::LEN_BYTES_MAX)).unwrap(); TAGS_MAX],
+        metadata: long(),
         ..NewEvent::json(
             EventType::new(longest(EventType::LEN_BYTES_MAX)).unwrap(),
-            "",
+            long(),
         )
     };
     let stream = StreamName::new(longest(StreamName::LEN_BYTES_MAX)).unwrap();
-    let created = Timestamp::new(Timestamp::SECONDS_MIN, 1, 9).unwrap();
+    let created = Timestamp::new(Timestamp::SECONDS_MAX, 999_999_999, 9).unwrap();
     let bytes = encoded(&stream, u64::MAX, &event, created);
-    assert!(bytes.len() <= HEADER_LEN_BYTES_MAX);
     assert!(decode(&bytes, Position(7), &salt()).is_ok());
+    let header_len = Layout::parse(&bytes).unwrap().header_len;
+    assert_eq!(header_len, HEADER_LEN_BYTES_MAX);
 }

@@ -8,12 +8,13 @@ use bytes::Bytes;
 
 use crate::disk::{Disk, MemoryDisk, Operation, ProbeDisk, SimulatedHost};
 use crate::format::FormatError;
+use crate::format::record::{Record, TAGS_MAX, payload_checksum};
 use crate::format::segment::HEADER_LEN_BYTES;
-use crate::format::unit::HEADER_LEN;
+use crate::format::unit::{AppendEntry, HEADER_LEN};
 use crate::log::block::BLOCK_BYTES;
 use crate::log::tests::unit_of;
-use crate::log::{Chunk, Log, LogOptions, Opened, Run, Unit};
-use crate::model::{Position, Timestamp};
+use crate::log::{Chunk, Log, LogOptions, Opened, Run, Unit, UnitBuffer};
+use crate::model::{EventType, NewEvent, Position, Revision, StreamName, Tag, Timestamp};
 
 const BASE_US: i64 = 1_700_000_000_000_000;
 
@@ -338,6 +339,49 @@ fn positions(chunk: &Chunk) -> Vec<usize> {
         range
     };
     chunk.runs.iter().flat_map(check_one).collect()
+}
+
+/// Of an event that is longer than what is read of it at first, the whole header must be in that.
+#[test]
+fn long_events_with_the_longest_names_are_given_by_their_positions() {
+    let longest = |len: usize| "x".repeat(len);
+    let stream = StreamName::new(longest(StreamName::LEN_BYTES_MAX)).unwrap();
+    let event = NewEvent {
+        tags: vec![Tag::new(longest(Tag::LEN_BYTES_MAX)).unwrap(); TAGS_MAX],
+        ..NewEvent::binary(
+            EventType::new(longest(EventType::LEN_BYTES_MAX)).unwrap(),
+            vec![7; 100_000],
+        )
+    };
+    let disk = MemoryDisk::new();
+    let mut opened = open(Arc::new(disk.clone()), 0);
+    let mut unit = UnitBuffer::new(Position::START);
+    for revision in 0..3 {
+        let record = Record {
+            stream: &stream,
+            revision: Revision(revision),
+            event: &event,
+            created: Timestamp::from_micros(BASE_US),
+            payload_checksum: payload_checksum(&event),
+        };
+        unit.push(&record, &opened.log.identity().record_salt);
+    }
+    unit.end_append(AppendEntry {
+        records: 3,
+        request: None,
+    });
+    opened.writer.commit(unit, 5).unwrap();
+    drop(opened);
+    let opened = open(Arc::new(disk), 0);
+    for asked in 0..3 {
+        let found = opened.log.read_at(&[at(asked)]).unwrap();
+        let found: Vec<_> = found.events().map(Result::unwrap).collect();
+        let [only] = &*found else {
+            panic!("{} events at {asked}", found.len());
+        };
+        assert_eq!(only.position, at(asked));
+        assert_eq!((&only.stream, &only.data), (&stream, &event.data));
+    }
 }
 
 #[test]
