@@ -283,8 +283,8 @@ impl DiskFile for OsFile {
     /// Linux forgets only pages that are clean and mapped by nobody, so what is dirty is written
     /// first. That is as sure as it gets without direct reads: a page in use at this moment, or a
     /// cache inside the disk, may still answer. After a write-back that failed the pages count as
-    /// clean, and it is those that must not be believed. A page that the range begins within would be
-    /// kept, so the range begins with the page.
+    /// clean, and it is those that must not be believed. A page that the range begins within would
+    /// be kept, so the range begins with the page.
     ///
     /// From then on the handle reads one piece ahead and no further: the system's own reading ahead
     /// takes megabytes at once, and who syncs another file meanwhile would wait behind them.

@@ -1,7 +1,7 @@
 //! What things cost as the log grows: an append to a stream, one to a new stream, a read of a
-//! stream, a start. Annal alone: it is compared with itself. Beside them stands what the disk does to
-//! them, so that it is told apart from what the index does: how long a sync takes that Annal has no
-//! part in, how much of a stream comes from the disk, and what a read takes that needs no disk.
+//! stream, a start. Annal alone: it is compared with itself. Beside them stands what the disk does
+//! to them, so that it is told apart from what the index does: how long a sync takes that Annal has
+//! no part in, how much of a stream comes from the disk, and what a read takes that needs no disk.
 
 use std::time::{Duration, Instant};
 
