@@ -380,7 +380,6 @@ impl Bench {
         }
         measured.took = started.elapsed();
         measured.cpu = Some(Cpu::since(cpu, target).await?);
-        reader.close().await?;
         Ok(measured)
     }
 }
