@@ -231,6 +231,7 @@ fn a_typical_event_has_at_most_38_bytes_beside_its_texts() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "the checksums of 4 MiB take it too long")]
 fn the_longest_header_is_as_long_as_its_limit() {
     let longest = |len: usize| "x".repeat(len);
     // Of a length that takes as many bytes as the longest.
