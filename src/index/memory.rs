@@ -26,6 +26,8 @@ pub(super) struct Part {
     texts: Vec<u8>,
     rare: Vec<Rare>,
     spilled_bytes: usize,
+    /// How many keys there are of each kind.
+    keys: [u32; Kind::COUNT],
     /// The entry that was found last for each kind: events that lie together share keys.
     latest: [Option<u32>; Kind::COUNT],
 }
@@ -73,8 +75,16 @@ impl Part {
             texts: Vec::new(),
             rare: Vec::new(),
             spilled_bytes: 0,
+            keys: [0; Kind::COUNT],
             latest: [None; Kind::COUNT],
         }
+    }
+
+    /// An empty part for the positions behind this one, which expects as many keys.
+    pub(super) fn next(&self) -> Self {
+        let mut next = Self::new(self.end, self.hasher);
+        next.table = HashTable::with_capacity(self.table.len());
+        next
     }
 
     /// The lowest position it can hold.
@@ -148,9 +158,8 @@ impl Part {
     }
 
     fn push(&mut self, index: usize, at: u32, ordinal: Option<u64>) {
-        let next = self
-            .entries
-            .get(index)
+        let next = ordinal
+            .and(self.entries.get(index))
             .map(|entry| self.ordinal(entry, entry.positions.len()));
         let Some(entry) = self.entries.get_mut(index) else {
             return;
@@ -244,6 +253,9 @@ impl Part {
         };
         self.texts.extend_from_slice(text.as_bytes());
         self.entries.push(entry);
+        if let Some(keys) = self.keys.get_mut(kind.index()) {
+            *keys += 1;
+        }
         let Self {
             table,
             entries,
@@ -275,6 +287,10 @@ impl Part {
 
     /// The key's list, up to the position `end`; none if nothing of it may be seen.
     pub(super) fn find(&self, kind: Kind, text: &str, hash: u64, end: u64) -> Option<Found<'_>> {
+        // Few streams have metadata, and every append asks for those of its stream.
+        if self.keys.get(kind.index()) == Some(&0) {
+            return None;
+        }
         let index = self.index_of(kind, text, hash)?;
         let entry = self.entries.get(usize::try_from(index).ok()?)?;
         self.visible(entry, end)

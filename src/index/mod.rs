@@ -367,7 +367,7 @@ impl Shared {
             return;
         }
         *layers = Arc::new(Layers {
-            filling: Cell::new(Part::new(part.end(), self.hasher)),
+            filling: Cell::new(part.next()),
             flushing: Some(Arc::clone(&filling)),
             slots: layers.slots.clone(),
         });

@@ -9,7 +9,7 @@ mod write;
 pub(crate) use cache::{CacheUse, PageCache};
 pub(crate) use write::{Plan, TableWriter, is_filtered};
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
@@ -45,6 +45,8 @@ pub(crate) struct Table {
     name: Arc<str>,
     footer: Footer,
     cache: Arc<PageCache>,
+    /// Whether there are metadata of any stream; found out when somebody asks for some.
+    has_metadata: OnceLock<bool>,
 }
 
 /// A page of keys, and where the next one begins.
@@ -96,6 +98,7 @@ impl Table {
             name,
             footer,
             cache: Arc::clone(cache),
+            has_metadata: OnceLock::new(),
         })
     }
 
@@ -153,6 +156,17 @@ impl Table {
         Ok(filter::contains(block, hash))
     }
 
+    /// Whether there may be keys of a kind: every append asks for its stream's metadata, which few
+    /// streams have. A page that cannot be read is left to whoever needs what is in it.
+    fn may_have(&self, kind: Kind) -> bool {
+        let first = [kind.byte()];
+        let of_kind = |key: &[u8]| key.starts_with(&first);
+        self.keys(&first, true).map_or(true, |page| {
+            page.keys.iter().any(|(key, _)| of_kind(key))
+                || page.next.is_some_and(|key| of_kind(&key))
+        })
+    }
+
     /// What the table knows of a key. `hash` is that of the key.
     pub(crate) fn find(
         &self,
@@ -160,6 +174,9 @@ impl Table {
         text: &str,
         hash: u64,
     ) -> Result<Option<Entry>, StorageError> {
+        if kind == Kind::Metadata && !*self.has_metadata.get_or_init(|| self.may_have(kind)) {
+            return Ok(None);
+        }
         if is_filtered(kind) && !self.may_hold(hash)? {
             return Ok(None);
         }

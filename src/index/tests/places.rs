@@ -109,7 +109,8 @@ fn any_damaged_byte_of_a_table_is_found_or_harmless() {
     fixture.flush();
     let name = fixture.table_names().remove(0);
     let len = fixture.disk.open(&name).unwrap().len().unwrap();
-    let expected: Vec<StreamEntry> = (0..5)
+    // The last one has no event: it is looked for in every table.
+    let expected: Vec<StreamEntry> = (0..6)
         .map(|number| super::entry_of(&fixture.events(), &format!("c-{number}"), 99))
         .collect();
     let mut refused = 0;
@@ -138,6 +139,34 @@ fn any_damaged_byte_of_a_table_is_found_or_harmless() {
         fixture.disk.flip_bit(&name, byte * 8 + byte % 8).unwrap();
     }
     assert_eq!(refused, len, "some bytes of a table are read by nobody");
+}
+
+#[test]
+fn metadata_are_found_on_whichever_page_their_keys_begin() {
+    // Names that share nothing, so that few fill a page, and one that becomes longer: somewhere
+    // the keys of the metadata begin the next page.
+    let stream = |number: u32| {
+        let mixed = u64::from(number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        format!("{mixed:020}{number:0300}")
+    };
+    for len in 1..1000 {
+        let mut fixture = Fixture::new(IndexOptions {
+            flush_events: 100,
+            ..options()
+        });
+        for number in 0..23 {
+            fixture.stage(&stream(number), "made", &[], "");
+        }
+        fixture.stage(&"x".repeat(len), "made", &[], "");
+        fixture.stage("$$c-1", "$metadata", &[], "{\"$maxCount\":2}");
+        fixture.commit();
+        fixture.flush();
+        fixture.reopen();
+        let view = fixture.index.view(fixture.committed());
+        let metadata = view.stream("c-1").unwrap().metadata;
+        let max_count = metadata.and_then(|(_, metadata)| metadata.max_count);
+        assert_eq!(max_count, Some(2), "behind a name of {len} bytes");
+    }
 }
 
 #[test]
