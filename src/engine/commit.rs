@@ -237,7 +237,8 @@ impl Committer {
             }
             let next = stage.unit.next();
             let unit = std::mem::replace(&mut stage.unit, next);
-            let answers = std::mem::take(&mut stage.answers);
+            let room = Vec::with_capacity(stage.answers.len());
+            let answers = std::mem::replace(&mut stage.answers, room);
             let facts = UnitFacts {
                 end: unit.end_position(),
                 events: unit.end_position().0 - unit.first_position().0,

@@ -26,8 +26,13 @@ const STATE_RECORD_LEN_BYTES: usize = 16;
 pub(super) struct Prepared {
     /// The streams that the request names, each once; written ones in the order they are named.
     pub(super) subjects: SmallVec<[Subject; 2]>,
-    /// The events, in order.
-    pub(super) events: Vec<PreparedEvent>,
+    /// The events, in order, as they were handed in: many of them fill a processor's cache, so
+    /// they are not moved.
+    events: Vec<(StreamName, NewEvent)>,
+    /// What is known of each.
+    notes: SmallVec<[Note; 2]>,
+    /// What some of them say to the store, by their indexes, ascending.
+    said: Vec<(usize, Said)>,
     /// The name of the request, and a hash of what it asks.
     pub(super) request: Option<(Request, u64)>,
     /// The state records it changes, in order.
@@ -46,17 +51,52 @@ pub(super) struct Subject {
     pub(super) describes: Option<usize>,
 }
 
-/// An event, with what can be known of it before its revision and position.
+#[derive(Clone, Copy, Debug)]
+struct Note {
+    subject: usize,
+    payload_checksum: u32,
+}
+
 #[derive(Debug)]
-pub(super) struct PreparedEvent {
+struct Said {
+    metadata: Option<StreamMetadata>,
+    correlation_id: Option<String>,
+}
+
+/// An event, with what can be known of it before its revision and position.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PreparedEvent<'a> {
     /// The index of its stream among the subjects.
     pub(super) subject: usize,
-    pub(super) event: NewEvent,
+    pub(super) event: &'a NewEvent,
     pub(super) payload_checksum: u32,
     /// What it says about the stream that its stream describes.
-    pub(super) metadata: Option<StreamMetadata>,
+    pub(super) metadata: Option<&'a StreamMetadata>,
     /// Which conversation it belongs to.
-    pub(super) correlation_id: Option<String>,
+    pub(super) correlation_id: Option<&'a str>,
+}
+
+impl Prepared {
+    /// The events, in order.
+    pub(super) fn events(&self) -> impl DoubleEndedIterator<Item = PreparedEvent<'_>> {
+        let noted = self.events.iter().zip(&self.notes).enumerate();
+        noted.map(|(index, ((_, event), note))| {
+            let said = self.said.binary_search_by_key(&index, |(of, _)| *of);
+            let said = said.ok().and_then(|at| self.said.get(at));
+            PreparedEvent {
+                subject: note.subject,
+                event,
+                payload_checksum: note.payload_checksum,
+                metadata: said.and_then(|(_, said)| said.metadata.as_ref()),
+                correlation_id: said.and_then(|(_, said)| said.correlation_id.as_deref()),
+            }
+        })
+    }
+
+    /// How many events there are.
+    pub(super) fn events_len(&self) -> usize {
+        self.events.len()
+    }
 }
 
 /// Checks a request against the limits and makes it ready.
@@ -65,33 +105,38 @@ pub(super) fn prepare(append: Append, options: &StoreOptions) -> Result<Prepared
     let named = append.request.clone();
     let request = named.map(|request| (request, content_hash(&append)));
     let mut subjects = Subjects::default();
-    let mut events = Vec::with_capacity(append.events.len());
+    let mut notes = SmallVec::with_capacity(append.events.len());
+    let mut said = Vec::new();
     // They fit the events as they came; whoever changed the events since has lost them.
     let given = Some(append.payload_checksums).filter(|given| given.len() == append.events.len());
     let mut given = given.unwrap_or_default().into_iter();
-    for (stream, event) in append.events {
-        let metadata =
-            StreamMetadata::of_event(&stream, &event.event_type, &event.content_type, &event.data);
-        let subject = subjects.index_of(stream, Wish::Write);
-        let payload_checksum = given.next().unwrap_or_else(|| payload_checksum(&event));
-        let correlation_id = correlation_id(&event.metadata);
-        events.push(PreparedEvent {
-            subject,
-            event,
-            payload_checksum,
-            metadata,
-            correlation_id,
+    for (index, (stream, event)) in append.events.iter().enumerate() {
+        notes.push(Note {
+            subject: subjects.index_of(stream, Wish::Write),
+            payload_checksum: given.next().unwrap_or_else(|| payload_checksum(event)),
         });
+        let metadata =
+            StreamMetadata::of_event(stream, &event.event_type, &event.content_type, &event.data);
+        let correlation_id = correlation_id(&event.metadata);
+        if metadata.is_some() || correlation_id.is_some() {
+            said.push((
+                index,
+                Said {
+                    metadata,
+                    correlation_id,
+                },
+            ));
+        }
     }
     if let Some(stream) = append.brought_back {
-        if !events.is_empty() || append.ending.is_some() || request.is_some() {
+        if !append.events.is_empty() || append.ending.is_some() || request.is_some() {
             return Err(AppendError::Invalid(
                 "a request that brings a stream back does nothing else and has no name",
             ));
         }
-        subjects.index_of(stream, Wish::Write);
+        subjects.index_of(&stream, Wish::Write);
     }
-    if append.ending.is_some() && !events.is_empty() {
+    if append.ending.is_some() && !append.events.is_empty() {
         return Err(AppendError::Invalid(
             "a request deletes a stream or appends, not both",
         ));
@@ -104,7 +149,9 @@ pub(super) fn prepare(append: Append, options: &StoreOptions) -> Result<Prepared
     let states = append.states.into_iter().map(state_record).collect();
     Ok(Prepared {
         subjects: subjects.list,
-        events,
+        events: append.events,
+        notes,
+        said,
         request,
         states,
         len_bytes,
@@ -129,8 +176,8 @@ struct Subjects {
 impl Subjects {
     const FEW: usize = 8;
 
-    fn index_of(&mut self, stream: StreamName, wish: Wish) -> usize {
-        if let Some(index) = self.find(&stream) {
+    fn index_of(&mut self, stream: &StreamName, wish: Wish) -> usize {
+        if let Some(index) = self.find(stream) {
             return index;
         }
         let index = self.list.len();
@@ -145,7 +192,7 @@ impl Subjects {
         }
         let expected = ExpectedRevision::Any;
         self.list.push(Subject {
-            stream,
+            stream: stream.clone(),
             expected,
             wish,
             describes: None,
@@ -163,11 +210,11 @@ impl Subjects {
     fn add_ended(&mut self, stream: StreamName, ending: Ending) -> Result<(), AppendError> {
         match (ending, stream.metadata_stream()) {
             (Ending::Tombstoned, _) => {
-                self.index_of(stream, Wish::Tombstone);
+                self.index_of(&stream, Wish::Tombstone);
             }
             (Ending::Deleted, Some(metadata_stream)) => {
-                self.index_of(stream, Wish::Delete);
-                self.index_of(metadata_stream, Wish::Check);
+                self.index_of(&stream, Wish::Delete);
+                self.index_of(&metadata_stream, Wish::Check);
             }
             (Ending::Deleted, None) => {
                 return Err(AppendError::Invalid(
@@ -184,7 +231,7 @@ impl Subjects {
     ) -> Result<(), AppendError> {
         let mut stated = SmallVec::<[usize; 4]>::new();
         for (stream, expected) in expectations {
-            let index = self.index_of(stream, Wish::Check);
+            let index = self.index_of(&stream, Wish::Check);
             if let Some(subject) = self.list.get_mut(index) {
                 subject.expected = expected;
             }
@@ -208,7 +255,7 @@ impl Subjects {
             };
             let described = subject.stream.described().map(StreamName::new);
             if let Some(Ok(described)) = described {
-                let describes = Some(self.index_of(described, Wish::Check));
+                let describes = Some(self.index_of(&described, Wish::Check));
                 if let Some(subject) = self.list.get_mut(index) {
                     subject.describes = describes;
                 }

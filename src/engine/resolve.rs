@@ -24,7 +24,7 @@ pub(super) struct Resolution {
     /// Everything before this position was taken into account.
     pub(super) at: Position,
     /// One for each subject of the request.
-    pub(super) facts: SmallVec<[Facts; 2]>,
+    pub(super) facts: SmallVec<[Facts; 1]>,
 }
 
 /// What is known of one stream.
@@ -35,7 +35,7 @@ pub(super) struct Facts {
     /// For a whole repetition: where the first and the last of the events are.
     pub(super) repeated: Option<Repeated>,
     /// For a deleted stream that is written to: what its metadata stream holds.
-    pub(super) deleted: Option<Deleted>,
+    pub(super) deleted: Option<Box<Deleted>>,
 }
 
 /// Where the events of a repeated request lie.
@@ -117,7 +117,7 @@ impl Resolver<'_> {
         };
         (facts.repetition, facts.repeated) = found.compare(ids);
         if standing.deleted {
-            facts.deleted = self.deleted(view, &subject.stream)?;
+            facts.deleted = self.deleted(view, &subject.stream)?.map(Box::new);
         }
         Ok(facts)
     }
@@ -335,15 +335,14 @@ impl Found {
 
 /// The ids of a request's events, grouped by stream in one pass.
 struct IdsBySubject {
-    ids: Vec<(usize, Uuid)>,
+    ids: SmallVec<[(usize, Uuid); 2]>,
     taken: usize,
 }
 
 impl IdsBySubject {
     fn of(prepared: &Prepared) -> Self {
-        let mut ids: Vec<(usize, Uuid)> = prepared
-            .events
-            .iter()
+        let mut ids: SmallVec<[(usize, Uuid); 2]> = prepared
+            .events()
             .map(|event| (event.subject, event.event.id))
             .collect();
         // Stable: the ids of one stream keep their order.

@@ -70,10 +70,10 @@ pub(super) fn stage(
         now,
         heads: judged.heads(),
     };
-    for event in &prepared.events {
-        writer.write(prepared, event);
+    for event in prepared.events() {
+        writer.write(prepared, &event);
     }
-    let mut last = (!prepared.events.is_empty()).then(|| writer.last_position());
+    let mut last = (prepared.events_len() > 0).then(|| writer.last_position());
     let mut revisions = writer.revisions(prepared);
     if let Some((stream, revision)) = writer.end_stream(prepared, &judged) {
         last = Some(writer.last_position());
@@ -144,7 +144,7 @@ fn judge_all<'a>(
             }
             Staged::TooOld => return Err(Outcome::Again),
         };
-        judged.deleted.push(facts.deleted.as_ref());
+        judged.deleted.push(facts.deleted.as_deref());
         judged.entries.push(entry);
     }
     if judged.lacks_facts(prepared, index, resolution) || sent_twice(index, prepared, resolution) {
@@ -184,7 +184,7 @@ fn judge_all<'a>(
 /// of something else: the last event with an id is the one that counts.
 fn sent_twice(index: &StageGuard<'_>, prepared: &Prepared, resolution: &Resolution) -> bool {
     let mut asked = None;
-    prepared.events.iter().any(|event| {
+    prepared.events().any(|event| {
         let facts = resolution.facts.get(event.subject);
         let subject = prepared.subjects.get(event.subject);
         let (Some(facts), Some(subject)) = (facts, subject) else {
@@ -213,7 +213,7 @@ fn may_be_sent_again(index: &StageGuard<'_>, prepared: &Prepared, resolution: &R
         .iter()
         .any(|facts| facts.repetition != Repetition::None);
     known
-        || prepared.events.iter().any(|event| {
+        || prepared.events().any(|event| {
             let subject = prepared.subjects.get(event.subject);
             subject.is_some_and(|subject| {
                 index.id_seen_since(&subject.stream, event.event.id, resolution.at)
@@ -327,7 +327,7 @@ impl Judged<'_> {
             if subject.wish != Wish::Write || !entry.is_some_and(|one| standing(one).deleted) {
                 return 0;
             }
-            let mut events = prepared.events.iter().rev();
+            let mut events = prepared.events().rev();
             let json = match subject.describes {
                 Some(_) => events
                     .find(|event| event.subject == index)
@@ -373,7 +373,7 @@ struct Writer<'a, 'g> {
 }
 
 impl Writer<'_, '_> {
-    fn write(&mut self, prepared: &Prepared, event: &PreparedEvent) {
+    fn write(&mut self, prepared: &Prepared, event: &PreparedEvent<'_>) {
         let stream = prepared
             .subjects
             .get(event.subject)
@@ -388,15 +388,11 @@ impl Writer<'_, '_> {
         let record = Record {
             stream,
             revision,
-            event: &event.event,
+            event: event.event,
             created,
             payload_checksum: event.payload_checksum,
         };
-        self.put(
-            &record,
-            event.metadata.as_ref(),
-            event.correlation_id.as_deref(),
-        );
+        self.put(&record, event.metadata, event.correlation_id);
     }
 
     fn put(
@@ -520,18 +516,13 @@ impl Writer<'_, '_> {
             .get(described)
             .is_some_and(|one| standing(one).deleted);
         let written = prepared
-            .events
-            .iter()
+            .events()
             .rev()
             .find(|event| event.subject == metadata);
         let (true, Some(written)) = (was_deleted, written) else {
             return;
         };
-        if written
-            .metadata
-            .as_ref()
-            .is_some_and(StreamMetadata::is_deleted)
-        {
+        if written.metadata.is_some_and(StreamMetadata::is_deleted) {
             return;
         }
         let entry = judged.entries.get(described);

@@ -60,6 +60,7 @@ impl UnitBuffer {
         let mut next = Self::new(self.end_position());
         next.bytes.reserve(self.bytes.len());
         next.records.reserve(self.records.len());
+        next.trailer.appends.reserve(self.trailer.appends.len());
         next
     }
 
