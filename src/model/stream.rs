@@ -99,6 +99,12 @@ impl StreamName {
     }
 }
 
+impl From<StreamName> for ByteString {
+    fn from(name: StreamName) -> Self {
+        name.0
+    }
+}
+
 impl std::ops::Deref for StreamName {
     type Target = str;
     fn deref(&self) -> &str {

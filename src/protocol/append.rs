@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -46,6 +47,8 @@ const EXPECT_EXACTLY: u8 = 4;
 
 /// No event is shorter, so a count of events is judged by the bytes that are there.
 const EVENT_LEN_BYTES_MIN: usize = 4 + 1 + 16 + 1 + 1 + 1;
+const EVENT_HEAD_LEN_BYTES_USUAL: usize = EVENT_LEN_BYTES_MIN + 8;
+const NAMES_LEN_BYTES_USUAL: usize = 128;
 /// The most events, and the most names, of one append: in memory each takes some hundred bytes,
 /// however few it takes in a frame. Twice what a store takes, so that it can say its own limit.
 const ENTRIES_MAX: usize = 2 * 65_536;
@@ -65,29 +68,46 @@ pub enum AppendProblem {
     PayloadDamaged(u32),
 }
 
-/// Names in the order in which they were first seen.
+/// Names in the order in which they were first seen. A map finds them when there are many.
 #[derive(Default)]
 struct Table<'a> {
-    names: Vec<&'a str>,
+    names: SmallVec<[&'a str; 2]>,
     places: HashMap<&'a str, usize>,
     latest: usize,
 }
 
 impl<'a> Table<'a> {
+    const FEW: usize = 8;
+
     fn push(&mut self, name: &'a str) {
-        self.places.entry(name).or_insert(self.names.len());
+        let place = self.names.len();
         self.names.push(name);
+        match place {
+            0..Self::FEW => {}
+            Self::FEW => {
+                for (place, name) in self.names.iter().enumerate() {
+                    self.places.entry(name).or_insert(place);
+                }
+            }
+            _ => {
+                self.places.entry(name).or_insert(place);
+            }
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<usize> {
+        match self.names.len() <= Self::FEW {
+            true => self.names.iter().position(|one| *one == name),
+            false => self.places.get(name).copied(),
+        }
     }
 
     fn place(&mut self, name: &'a str) -> usize {
         if self.names.get(self.latest) != Some(&name) {
-            self.latest = match self.places.get(name) {
-                Some(place) => *place,
-                None => {
-                    self.push(name);
-                    self.names.len() - 1
-                }
-            };
+            self.latest = self.find(name).unwrap_or_else(|| {
+                self.push(name);
+                self.names.len() - 1
+            });
         }
         self.latest
     }
@@ -108,6 +128,7 @@ pub(super) fn put(append: &Append, out: &mut Vec<u8>) {
         .ending
         .as_ref()
         .map(|(stream, ending)| (streams.place(stream), *ending));
+    out.reserve(usual_len_bytes(append));
     out.push(append_flags(append));
     if let Some(request) = &append.request {
         out.extend_from_slice(request.id.as_bytes());
@@ -140,6 +161,16 @@ pub(super) fn put(append: &Append, out: &mut Vec<u8>) {
         let places = (streams.place(stream), types.place(&event.event_type));
         put_event(out, event, checksum, places);
     }
+}
+
+/// About how many bytes an append takes, so that they are seldom moved while they become more.
+fn usual_len_bytes(append: &Append) -> usize {
+    let events = append.events.iter();
+    let event_len = |event: &NewEvent| event.data.len() + event.metadata.len();
+    let events_len: usize = events
+        .map(|(_, event)| EVENT_HEAD_LEN_BYTES_USUAL + event_len(event))
+        .sum();
+    NAMES_LEN_BYTES_USUAL + events_len
 }
 
 fn append_flags(append: &Append) -> u8 {
@@ -227,7 +258,7 @@ pub fn take(bytes: &Bytes) -> Result<Append, AppendProblem> {
             id,
         });
     }
-    let mut streams = Vec::new();
+    let mut streams = SmallVec::<[StreamName; 1]>::new();
     for _ in 0..reader.len_at_most(ENTRIES_MAX)? {
         let name = reader.bytes_at_most(StreamName::LEN_BYTES_MAX)?;
         let name = StreamName::from_bytes(bytes.slice_ref(name))?;
@@ -236,7 +267,7 @@ pub fn take(bytes: &Bytes) -> Result<Append, AppendProblem> {
         }
         streams.push(name);
     }
-    let mut types = Vec::new();
+    let mut types = SmallVec::<[EventType; 1]>::new();
     for _ in 0..reader.len_at_most(ENTRIES_MAX)? {
         let name = reader.bytes_at_most(EventType::LEN_BYTES_MAX)?;
         types.push(EventType::from_bytes(bytes.slice_ref(name))?);

@@ -1,6 +1,7 @@
 //! Between the wire's structures and the values of the model. Towards the wire nothing can fail;
 //! from it, texts and expressions are checked.
 
+use bytestring::ByteString;
 use uuid::Uuid;
 
 use super::error::WireError;
@@ -212,7 +213,7 @@ impl From<Receipt> for wire::Receipt {
             first: receipt.first.0,
             last: receipt.last.map(|last| last.0),
             revisions: revisions
-                .map(|(stream, last)| (stream.to_string(), last.0))
+                .map(|(stream, last)| (stream.into(), last.0))
                 .collect(),
             token: receipt.token.into(),
             repeated: receipt.repeated,
@@ -226,7 +227,7 @@ impl TryFrom<wire::Receipt> for Receipt {
     fn try_from(receipt: wire::Receipt) -> Result<Self, InvalidText> {
         let revisions = receipt.revisions.into_iter();
         let checked =
-            |(stream, last): (String, u64)| Ok((StreamName::new(stream)?, Revision(last)));
+            |(stream, last): (ByteString, u64)| Ok((StreamName::new(stream)?, Revision(last)));
         Ok(Self {
             first: Position(receipt.first),
             last: receipt.last.map(Position),

@@ -5,6 +5,7 @@
 //! its shape; `convert.rs` makes checked values of it.
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use serde::{Deserialize, Serialize};
 
 use super::append::{self, AppendProblem};
@@ -24,12 +25,28 @@ pub const VERSION_MIN: u16 = 1;
 /// The newest protocol version that this program speaks.
 pub const VERSION_MAX: u16 = 1;
 
+/// Sixteen bytes as one little-endian number: the same bytes, put in one step instead of sixteen.
+/// Every answer to an append has 32 of them.
+mod sixteen {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8; 16], to: S) -> Result<S::Ok, S::Error> {
+        u128::from_le_bytes(*bytes).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 16], D::Error> {
+        u128::deserialize(from).map(u128::to_le_bytes)
+    }
+}
+
 /// A store, one of its histories, and a place in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Token {
     /// The store.
+    #[serde(with = "sixteen")]
     pub store: [u8; 16],
     /// The lineage of the store.
+    #[serde(with = "sixteen")]
     pub lineage: [u8; 16],
     /// Everything before this position is meant.
     pub end: u64,
@@ -402,7 +419,7 @@ pub struct Receipt {
     /// The position of the writer's last event.
     pub last: Option<u64>,
     /// The last revisions of the written streams.
-    pub revisions: Vec<(String, u64)>,
+    pub revisions: Vec<(ByteString, u64)>,
     /// Covers the append.
     pub token: Token,
     /// Whether an earlier request had done the work.

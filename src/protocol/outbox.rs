@@ -10,6 +10,8 @@ use bytes::{Buf, Bytes};
 
 /// Bodies from this size on are not copied into the buffer, in bytes.
 const SHARED_LEN_BYTES_MIN: usize = 4 * 1024;
+/// The buffer begins with room for a usual answer.
+const BUFFER_LEN_BYTES_MIN: usize = 256;
 
 /// Bytes in the order in which they are to be sent.
 #[derive(Debug, Default)]
@@ -29,6 +31,9 @@ impl Outbox {
     /// Adds what a function appends: one or more whole frames, or the front of one.
     pub fn put(&mut self, frames: impl FnOnce(&mut Vec<u8>)) {
         let before = self.buffer.len();
+        if self.buffer.capacity() == 0 {
+            self.buffer.reserve(BUFFER_LEN_BYTES_MIN);
+        }
         frames(&mut self.buffer);
         self.len_bytes += self.buffer.len() - before;
     }

@@ -163,3 +163,22 @@ fn a_frame_of_tiny_entries_does_not_become_gigabytes() {
         ));
     }
 }
+
+#[test]
+fn a_name_travels_once_however_many_there_are() {
+    for streams in [1, 8, 9, 20] {
+        let name = |number: u64| format!("stream-{number:03}");
+        let twice = (0..streams).chain(0..streams);
+        let append = twice.fold(Append::new(), |append, number| {
+            let event = NewEvent::json(EventType::new("Moved").unwrap(), "{}");
+            append.event(StreamName::new(name(number)).unwrap(), event)
+        });
+        let bytes = encoded(&append);
+        let count = |text: &str| {
+            let windows = bytes.windows(text.len());
+            windows.filter(|window| *window == text.as_bytes()).count()
+        };
+        assert!((0..streams).all(|number| count(&name(number)) == 1));
+        assert_eq!(count("Moved"), 1);
+    }
+}
