@@ -643,7 +643,7 @@ impl Survey {
         while offset < limit {
             // Pieces overlap by a header, so that none is cut in two.
             let window = walker.window(offset, READ_BYTES)?;
-            if let Some(last) = window.iter().rposition(|byte| *byte != 0) {
+            if let Some(last) = last_used(window) {
                 used = offset - from + wide(last) + 1;
                 let step = usize::try_from(align).unwrap_or(HEADER_LEN);
                 let skipped = usize::try_from(offset.next_multiple_of(align) - offset).unwrap_or(0);
@@ -670,6 +670,37 @@ impl Survey {
     }
 }
 
+/// Where the last byte is that is not zero. Zeros are compared piece by piece, for there are many.
+fn last_used(bytes: &[u8]) -> Option<usize> {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let mut end = bytes.len();
+    for piece in bytes.rchunks(ZEROS.len()) {
+        end -= piece.len();
+        if !ZEROS.starts_with(piece) {
+            let last = piece.iter().rposition(|byte| *byte != 0);
+            return last.map(|last| end + last);
+        }
+    }
+    None
+}
+
 fn wide(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::last_used;
+
+    #[test]
+    fn the_last_byte_that_is_not_zero_is_found_wherever_it_stands() {
+        let mut bytes = vec![0; 10_000];
+        assert_eq!(last_used(&bytes), None);
+        for at in [0, 1, 1807, 1808, 5903, 5904, 9999] {
+            bytes[at] = 1;
+            assert_eq!(last_used(&bytes), Some(at));
+            assert_eq!(last_used(&bytes[..=at]), Some(at));
+        }
+        assert_eq!(last_used(&[]), None);
+    }
 }

@@ -1,7 +1,9 @@
 //! Segment files: how they are made, and the spare one that stands ready.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use memmap2::MmapMut;
 
 use crate::disk::{Disk, DiskFile};
 use crate::format::FormatError;
@@ -10,6 +12,7 @@ use crate::format::segment::{HEADER_LEN_BYTES, SegmentHeader, SegmentKind};
 use crate::format::store::Identity;
 use crate::log::error::StorageError;
 use crate::log::file::read_file;
+use crate::log::writer::ZERO_STEP_BYTES;
 
 /// The least capacity of a segment, in bytes, unless the largest is less: to go on in the next one
 /// takes several syncs, and a young store that grows fast would do little else.
@@ -28,11 +31,23 @@ pub(super) struct Spare {
     pub(super) zeroed: u32,
 }
 
+/// Zeros to be written, as many as a step has. Memory that was never written to is one and the same
+/// page, which the processor has at hand; memory that was cleared is read from further away.
+fn zeros() -> io::Result<&'static [u8]> {
+    static ZEROS: OnceLock<MmapMut> = OnceLock::new();
+    if let Some(zeros) = ZEROS.get() {
+        return Ok(zeros);
+    }
+    let zeros = MmapMut::map_anon(usize::try_from(ZERO_STEP_BYTES).unwrap_or(0))?;
+    Ok(ZEROS.get_or_init(|| zeros))
+}
+
 impl Spare {
-    /// Writes so many more zeros, and syncs them.
+    /// Writes so many more zeros, at most [`ZERO_STEP_BYTES`], and syncs them.
     pub(super) fn fill(&mut self, len: u32) -> io::Result<()> {
-        let zeros = vec![0; usize::try_from(len).unwrap_or(0)];
-        self.file.write_all_at(self.zeroed.into(), &zeros)?;
+        let zeros = zeros()?.get(..usize::try_from(len).unwrap_or(0));
+        let zeros = zeros.ok_or(io::ErrorKind::InvalidInput)?;
+        self.file.write_all_at(self.zeroed.into(), zeros)?;
         self.file.sync_data()?;
         self.zeroed += len;
         Ok(())
