@@ -14,6 +14,7 @@ use super::table::{Table, number};
 use crate::rounds::median;
 use crate::sample::Sample;
 use crate::work::Work;
+use crate::work::size::STREAMS_IN_MEMORY;
 
 const BEGIN: &str = "<!-- benches/compare/run.sh --markdown writes from here -->";
 const END: &str = "<!-- to here -->";
@@ -236,6 +237,7 @@ fn followers(samples: &[Sample]) -> Table {
 }
 
 fn sizes(samples: &[Sample]) -> Table {
+    let again = format!("read one of {STREAMS_IN_MEMORY} us");
     let mut table = Table::new(
         1,
         [
@@ -245,7 +247,7 @@ fn sizes(samples: &[Sample]) -> Table {
             "a sync of the disk us",
             "read a stream of 10,000 us",
             "of it from the disk MB",
-            "read one of 20 us",
+            &again,
             "start ms",
             "start after kill -9 ms",
             "memory MB",

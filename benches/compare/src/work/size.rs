@@ -20,7 +20,7 @@ use crate::tally::Tally;
 use crate::turn::Turn;
 
 /// So many streams are read again and again, whatever the size of the log: they stay in memory.
-const STREAMS_IN_MEMORY: u64 = 20;
+pub const STREAMS_IN_MEMORY: u64 = 20;
 
 impl Turn<'_> {
     /// All sizes, from the smallest to the largest, of one store that grows.
