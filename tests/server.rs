@@ -39,16 +39,13 @@ async fn appends_are_answered_by_receipts_and_reads_see_them() {
     let mut raw = Raw::connect(server.address).await;
     let first = receipt(&mut raw, some_events("a-1", 3)).await;
     assert_eq!((first.first, first.last), (0, Some(2)));
-    assert_eq!(first.revisions, [("a-1".to_owned(), 2)]);
+    assert_eq!(first.revisions, [("a-1".into(), 2)]);
     assert_eq!(first.token.end, 3);
     let both = Append::new()
         .event(name("a-2"), event("x"))
         .event(name("a-1"), event("y"));
     let second = receipt(&mut raw, both.expect(name("b"), ExpectedRevision::NoStream)).await;
-    assert_eq!(
-        second.revisions,
-        [("a-2".to_owned(), 0), ("a-1".to_owned(), 3)]
-    );
+    assert_eq!(second.revisions, [("a-2".into(), 0), ("a-1".into(), 3)]);
 
     let (all, end) = read_all(&mut raw, read(Source::All)).await;
     assert_eq!(positions(&all), [0, 1, 2, 3, 4]);
